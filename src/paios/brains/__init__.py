@@ -1,0 +1,5 @@
+"""Who thinks: one file a vendor, all behind the `Brain` protocol; a vendor's SDK is imported in its one file only.
+
+Never decides who should do a task, and never whether an action may happen: it asks the gate it is given.
+Read `brain.py` first.
+"""

@@ -1,0 +1,121 @@
+"""The settings of `paios.toml`, each with a default that works, a unit and one sentence.
+
+Plain dataclasses, so that a start without a file needs no validation library; `files.load_settings` checks a file
+strictly. A setting exists if two users would set it differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
+
+from annotated_types import Ge, Gt, Le  # pydantic reads these; has no dependencies of its own
+
+from paios.base.types import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """The sentence about a setting, and its unit."""
+
+    text: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A brain that is a program of its vendor's."""
+
+    enabled: Annotated[bool, Doc("Whether this brain may be used at all.")] = True
+    binary: Annotated[str, Doc("Path of the program; empty: the first on PATH, else the one its Python package brings.")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    enabled: Annotated[bool, Doc("Whether model APIs and local model servers may be used.")] = True
+    discover: Annotated[
+        bool, Doc("Look for Ollama, LM Studio and llama.cpp on their usual loopback ports when no model is configured.")
+    ] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The optional extra `local-llm`."""
+
+    gguf: Annotated[str, Doc("Path of a GGUF model file to run in process; empty: none.")] = ""
+    context: Annotated[int, Gt(0), Doc("Context window to allocate.", "tokens")] = 4096
+    threads: Annotated[int, Ge(0), Doc("Threads for the model; 0: one fewer than there are cores.")] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Librarian:
+    folders: Annotated[tuple[str, ...], Doc("Folders whose text files the librarian answers from, besides attached files.")] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Brains:
+    claude: Program = field(default_factory=Program)
+    codex: Program = field(default_factory=Program)
+    gateway: Gateway = field(default_factory=Gateway)
+    local: Local = field(default_factory=Local)
+    librarian: Librarian = field(default_factory=Librarian)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    timeout_s: Annotated[float, Gt(0), Doc("How long one request may take in all.", "seconds")] = 1800.0
+    silent_s: Annotated[
+        float, Gt(0), Doc("How long a brain may say and do nothing before it is given up; waiting for your answer does not count.", "seconds")
+    ] = 300.0
+    approval_s: Annotated[float, Gt(0), Doc("How long a question waits for your answer before it counts as no.", "seconds")] = 600.0
+    attachment_bytes: Annotated[int, Gt(0), Doc("The largest file that can be attached.", "bytes")] = 10_000_000
+    prompt_bytes: Annotated[int, Gt(0), Doc("The longest prompt, piped input included.", "bytes")] = 8_000_000
+
+
+def _default_table() -> dict[str, tuple[str, ...]]:
+    general = ("claude:standard", "gateway:standard", "codex:standard", "librarian")
+    small = ("gateway:instant", "claude:fast", "codex:fast", "librarian")
+    return {
+        "code": ("codex:standard", "claude:standard", "gateway:standard", "librarian"),
+        "creative": ("claude:premium", "gateway:premium", "codex:premium", "librarian"),
+        "analysis": ("claude:deep", "gateway:deep", "codex:deep", "librarian"),
+        "general": general,
+        "search": ("claude:standard", "gateway:standard", "codex:standard", "librarian"),
+        "system": small,
+        "schedule": small,
+        "vision": ("gateway:standard", "claude:standard", "codex:standard"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    threshold: Annotated[float, Ge(0), Le(1), Doc("Below this confidence a request is treated as general.", "probability")] = 0.35
+    table: Annotated[
+        dict[str, tuple[str, ...]],
+        Doc("For each domain the brains to try in order, each as `brain` or `brain:tier`; a domain left out keeps its default."),
+    ] = field(default_factory=_default_table)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    brains: Brains = field(default_factory=Brains)
+    limits: Limits = field(default_factory=Limits)
+    routing: Routing = field(default_factory=Routing)
+
+
+def catalogue(cls: Any = Settings, prefix: str = "") -> list[tuple[str, Any, Doc]]:
+    """Every setting as (dotted key, default, doc): what the reference page and `ai config show` are made from."""
+    rows: list[tuple[str, Any, Doc]] = []
+    hints = get_type_hints(cls, include_extras=True)
+    defaults = cls()
+    for f in fields(cls):
+        value = getattr(defaults, f.name)
+        if is_dataclass(value):
+            rows += catalogue(type(value), f"{prefix}{f.name}.")
+        else:
+            doc = next(m for m in hints[f.name].__metadata__ if isinstance(m, Doc))
+            rows.append((prefix + f.name, value, doc))
+    return rows
+
+
+TIER_DEFAULT: Tier = "standard"
