@@ -53,9 +53,7 @@ def child_env(env: Mapping[str, str], owner: str, extra: Mapping[str, str] | Non
 
 def find_program(name: str, env: Mapping[str, str], configured: str = "") -> str | None:
     """The absolute path of a program: the configured one if it is there, else the first on the caller's PATH."""
-    if configured:
-        return shutil.which(os.path.expanduser(configured), path=env.get("PATH"))
-    return shutil.which(name, path=env.get("PATH"))
+    return shutil.which(Path(configured).expanduser() if configured else name, path=env.get("PATH"))
 
 
 def tagged(owner: str) -> list[int]:

@@ -49,7 +49,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Librarian:
-    folders: Annotated[tuple[str, ...], Doc("Folders whose text files the librarian answers from, besides attached files.")] = ()
+    folders: Annotated[tuple[str, ...], Doc("Folders the librarian answers from, besides attached files.")] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class Brains:
 class Limits:
     timeout_s: Annotated[float, Gt(0), Doc("How long one request may take in all.", "seconds")] = 1800.0
     silent_s: Annotated[
-        float, Gt(0), Doc("How long a brain may say and do nothing before it is given up; waiting for your answer does not count.", "seconds")
+        float, Gt(0), Doc("How long a brain may be silent before it is given up; waiting for you does not count.", "seconds")
     ] = 300.0
-    approval_s: Annotated[float, Gt(0), Doc("How long a question waits for your answer before it counts as no.", "seconds")] = 600.0
+    approval_s: Annotated[float, Gt(0), Doc("How long a question waits for you before it counts as no.", "seconds")] = 600.0
     attachment_bytes: Annotated[int, Gt(0), Doc("The largest file that can be attached.", "bytes")] = 10_000_000
     prompt_bytes: Annotated[int, Gt(0), Doc("The longest prompt, piped input included.", "bytes")] = 8_000_000
 
@@ -89,10 +89,10 @@ def _default_table() -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    threshold: Annotated[float, Ge(0), Le(1), Doc("Below this confidence a request is treated as general.", "probability")] = 0.35
+    threshold: Annotated[float, Ge(0), Le(1), Doc("Below this confidence a request counts as general.", "probability")] = 0.35
     table: Annotated[
         dict[str, tuple[str, ...]],
-        Doc("For each domain the brains to try in order, each as `brain` or `brain:tier`; a domain left out keeps its default."),
+        Doc("For each domain the brains to try in order, as `brain` or `brain:tier`; one left out keeps its default."),
     ] = field(default_factory=_default_table)
 
 
