@@ -15,7 +15,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -215,10 +215,10 @@ def record_json(record: Recorded) -> str:
 
 
 def _plain_fields(value: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(value, name)) for name in _names(type(value))}
+    return {name: _plain(getattr(value, name)) for name in _names(value.__class__)}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _names(cls: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(cls))
 
@@ -233,7 +233,7 @@ def _plain(value: Any) -> Any:
     return _plain_fields(value)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
