@@ -19,7 +19,7 @@ Gate = Callable[[Action], Awaitable[Verdict]]
 
 class Brain(Protocol):
     """
-    Something that answers turns. One instance serves many turns, also at once.
+    Something that answers turns. One instance serves many turns, also at once; making one costs nothing.
 
     `think` emits `Said` and `Thought` deltas, `Acted` twice for each tool call, `Bound` as soon as its session can be
     resumed, and `Spent` at least once if a model was called (also when the turn then fails). It asks *gate* before each
@@ -34,6 +34,11 @@ class Brain(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    def absent(self) -> str:
+        """Why this brain cannot even be tried (nothing installed, no model configured), or "": a few milliseconds, no I/O
+        beyond looking for files."""
+        ...
 
     async def think(self, turn: Turn, gate: Gate, emit: Emit) -> Reply: ...
 
