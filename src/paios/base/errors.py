@@ -3,6 +3,7 @@
     PaiosError              a door prints it and exits with `exit_code`
     ├── BadInput            the person's words, files or options: nothing was started
     │   └── BadConfig       a configuration file: names the file, the key and the nearest valid one
+    ├── NoBrain             every brain that could take the request is absent
     ├── BrainError          a brain did not finish: names the brain
     │   ├── BrainUnavailable    it could not begin or broke down; another brain may try
     │   └── BrainRefused        it understood and said no (bad request, unknown model): trying again is no use
@@ -47,6 +48,13 @@ class BadConfig(BadInput):
 
     kind = "bad_config"
     exit_code = 3
+
+
+class NoBrain(PaiosError):
+    """There is nobody to ask."""
+
+    kind = "no_brain"
+    exit_code = 4
 
 
 class BrainError(PaiosError):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
-from annotated_types import Ge, Gt, Le  # pydantic reads these; has no dependencies of its own
+from annotated_types import Ge, Gt, Le, MinLen  # pydantic reads these; has no dependencies of its own
 
-from paios.base.types import Tier
+from paios.base.types import DOMAINS, TIERS, Tier
+from paios.config.checked import Must, Strict, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Doc:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class Program(Strict):
     """A brain that is a program of its vendor's."""
 
     enabled: Annotated[bool, Doc("Whether this brain may be used at all.")] = True
@@ -31,7 +32,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class Gateway(Strict):
     enabled: Annotated[bool, Doc("Whether model APIs and local model servers may be used.")] = True
     discover: Annotated[
         bool, Doc("Look for Ollama, LM Studio and llama.cpp on their usual loopback ports when no model is configured.")
@@ -39,7 +40,7 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class Local(Strict):
     """The optional extra `local-llm`."""
 
     gguf: Annotated[str, Doc("Path of a GGUF model file to run in process; empty: none.")] = ""
@@ -48,12 +49,12 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class Librarian:
+class Librarian(Strict):
     folders: Annotated[tuple[str, ...], Doc("Folders the librarian answers from, besides attached files.")] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Brains:
+class Brains(Strict):
     claude: Program = field(default_factory=Program)
     codex: Program = field(default_factory=Program)
     gateway: Gateway = field(default_factory=Gateway)
@@ -62,7 +63,7 @@ class Brains:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Strict):
     timeout_s: Annotated[float, Gt(0), Doc("How long one request may take in all.", "seconds")] = 1800.0
     silent_s: Annotated[
         float, Gt(0), Doc("How long a brain may be silent before it is given up; waiting for you does not count.", "seconds")
@@ -70,6 +71,18 @@ class Limits:
     approval_s: Annotated[float, Gt(0), Doc("How long a question waits for you before it counts as no.", "seconds")] = 600.0
     attachment_bytes: Annotated[int, Gt(0), Doc("The largest file that can be attached.", "bytes")] = 10_000_000
     prompt_bytes: Annotated[int, Gt(0), Doc("The longest prompt, piped input included.", "bytes")] = 8_000_000
+
+
+def _is_route(value: str) -> str:
+    brain, colon, tier = value.partition(":")
+    known = [*(f.name for f in fields(Brains)), "echo"]
+    if brain not in known:
+        return f"`brain` or `brain:tier`, and brain {one_of(brain, known)}"
+    return f"`brain` or `brain:tier`, and tier {one_of(tier, TIERS)}" if colon and tier not in TIERS else ""
+
+
+def _is_domain(value: str) -> str:
+    return "" if value in DOMAINS else one_of(value, DOMAINS)
 
 
 def _default_table() -> dict[str, tuple[str, ...]]:
@@ -88,16 +101,19 @@ def _default_table() -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(Strict):
     threshold: Annotated[float, Ge(0), Le(1), Doc("Below this confidence a request counts as general.", "probability")] = 0.35
     table: Annotated[
-        dict[str, tuple[str, ...]],
+        dict[Annotated[str, Must(_is_domain)], Annotated[tuple[Annotated[str, Must(_is_route)], ...], MinLen(1)]],
         Doc("For each domain the brains to try in order, as `brain` or `brain:tier`; one left out keeps its default."),
     ] = field(default_factory=_default_table)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", {**_default_table(), **self.table})
+
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Strict):
     brains: Brains = field(default_factory=Brains)
     limits: Limits = field(default_factory=Limits)
     routing: Routing = field(default_factory=Routing)

@@ -7,10 +7,13 @@ dashboards end up wrong by a factor; `anthropic` and `openai` are the only place
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from paios.base.db import Database
 from paios.base.types import Usage
+from paios.observability.events import NANO
 
 Vendor = Literal["anthropic", "openai"]
 
@@ -73,3 +76,41 @@ def price(model: str | None, usage: Usage, *, provider: str | None = None) -> De
         return calc_price(counted, model_ref=model, provider_id=provider).total_price
     except LookupError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What one brain's model used on one day. `unpriced` counts the turns whose cost nobody knows: they are in no sum."""
+
+    day: str  # local date, YYYY-MM-DD
+    brain: str
+    model: str | None
+    turns: int
+    usage: Usage
+    cost_usd: Decimal
+    unpriced: int
+
+
+def spending(db: Database, *, days: int) -> list[Spending]:
+    """Usage by day, brain and model over the last *days* local days, newest first."""
+    rows = db.read(
+        "SELECT date(at_ms / 1000, 'unixepoch', 'localtime') AS day, brain, model, count(*), sum(input), sum(cached),"
+        " sum(cache_write), sum(output), sum(reasoning), coalesce(sum(cost_nano), 0), sum(cost_nano IS NULL) FROM spend"
+        " WHERE day > date('now', 'localtime', ?) GROUP BY day, brain, model ORDER BY day DESC, brain, model",
+        (f"-{days} days",),
+    )
+    return [
+        Spending(day, brain, model, turns, Usage(*tokens), Decimal(nano) / NANO, unpriced)
+        for day, brain, model, turns, *tokens, nano, unpriced in rows
+    ]
+
+
+def cost_of(db: Database, trace: str) -> tuple[Usage, Decimal, int]:
+    """(tokens, known cost in US dollars, number of pieces whose cost is unknown) of one request."""
+    row = db.read(
+        "SELECT coalesce(sum(input), 0), coalesce(sum(cached), 0), coalesce(sum(cache_write), 0), coalesce(sum(output), 0),"
+        " coalesce(sum(reasoning), 0), coalesce(sum(cost_nano), 0), coalesce(sum(cost_nano IS NULL), 0)"
+        " FROM spend WHERE trace = ?",
+        (trace,),
+    )[0]
+    return Usage(*row[:5]), Decimal(row[5]) / NANO, row[6]

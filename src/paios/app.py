@@ -1,0 +1,157 @@
+"""The hall: opens the rooms in order, gives each what it uses, closes them in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from paios.base.clock import Clock, SystemClock
+from paios.base.db import Database
+from paios.base.errors import StoreError
+from paios.base.process import Owner, reap
+from paios.base.types import BrainStatus, Decision, Request
+from paios.brains.brain import Brain
+from paios.brains.claude import ClaudeBrain
+from paios.brains.codex import CodexBrain
+from paios.brains.echo import EchoBrain
+from paios.brains.endpoint import endpoints_from_env
+from paios.brains.gateway import GatewayBrain
+from paios.brains.librarian import LibrarianBrain
+from paios.brains.local import LocalBrain
+from paios.config.files import load_settings
+from paios.config.models import Models, load_models
+from paios.config.settings import Settings
+from paios.observability.events import MIGRATIONS, EventLog
+from paios.routing.decide import Ask, decide
+from paios.work.ask import Means
+
+FOLDERS = ("data", "run", "logs", "backups")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything a door needs to serve requests."""
+
+    means: Means
+    db: Database
+    settings: Settings
+    models: Models
+    interrupted: tuple[str, ...]  # requests of processes that died, ended at this start
+
+    async def statuses(self) -> list[BrainStatus]:
+        """What each brain says of itself, all asked at once, in the order of `KNOWN`."""
+        found: dict[str, BrainStatus] = {}
+
+        async def ask_one(brain: Brain) -> None:
+            found[brain.name] = await brain.status()
+
+        async with anyio.create_task_group() as tasks:
+            for brain in self.means.brains.values():
+                tasks.start_soon(ask_one, brain)
+        return [found[name] for name in self.means.brains]
+
+
+def make_home(home: Path) -> None:
+    """
+    The folders of a PAIOS home, readable by their owner alone.
+
+    Raises:
+        StoreError: they cannot be made.
+    """
+    try:
+        for folder in (home, *(home / name for name in FOLDERS)):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_mode & 0o077:
+                folder.chmod(0o700)
+    except OSError as error:
+        raise StoreError(f"{home} cannot be used: {error.strerror}", remedy="check who owns it, or set PAIOS_HOME") from error
+
+
+@contextmanager
+def open_database(home: Path) -> Iterator[Database]:
+    """The database alone, for commands that only read."""
+    make_home(home)
+    db = Database(home / "data" / "paios.db", MIGRATIONS, backups=home / "backups")
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+@asynccontextmanager
+async def open_house(
+    home: Path, env: Mapping[str, str], *, clock: Clock | None = None, settings: Settings | None = None
+) -> AsyncIterator[House]:
+    """
+    The whole house on *home*. Requests that a dead process left open are ended first.
+
+    Raises:
+        BadConfig: a configuration file is wrong.
+        StoreError: *home* or the database cannot be used.
+    """
+    clock = clock or SystemClock()
+    make_home(home)
+    settings = settings or load_settings(home)
+    models = load_models(home, env)
+    run = home / "run"
+    db = await to_thread.run_sync(lambda: Database(home / "data" / "paios.db", MIGRATIONS, backups=home / "backups"))
+    owner = Owner(run)
+    log = EventLog(db, clock, owner.id)
+    brains: dict[str, Brain] = {}
+    try:
+        interrupted = await to_thread.run_sync(log.recover, run)
+        await to_thread.run_sync(reap, run)
+        brains = make_brains(settings, models, env, owner)
+        means = Means(log, brains, partial(_decide, settings, models, brains), settings.limits, clock)
+        yield House(means, db, settings, models, tuple(interrupted))
+    finally:
+        with anyio.CancelScope(shield=True):
+            for brain in brains.values():
+                with anyio.move_on_after(5):
+                    await brain.aclose()
+            await to_thread.run_sync(owner.close)
+            await to_thread.run_sync(log.close)
+
+
+def make_brains(settings: Settings, models: Models, env: Mapping[str, str], owner: Owner) -> dict[str, Brain]:
+    """The enabled brains by name."""
+    s = settings.brains
+    brains: list[Brain] = []
+    if s.claude.enabled:
+        brains.append(ClaudeBrain(env=env, owner=owner, binary=s.claude.binary))
+    if s.codex.enabled:
+        brains.append(CodexBrain(env=env, owner=owner, binary=s.codex.binary))
+    if s.gateway.enabled:
+        endpoints = (*models.endpoints, *endpoints_from_env(env))
+        brains.append(GatewayBrain(env=env, owner=owner, endpoints=endpoints, discover=s.gateway.discover))
+    brains.append(LocalBrain(gguf=s.local.gguf, context=s.local.context, threads=s.local.threads))
+    brains.append(LibrarianBrain(folders=tuple(Path(f).expanduser() for f in s.librarian.folders)))
+    brains.append(EchoBrain())
+    return {brain.name: brain for brain in brains}
+
+
+KNOWN = ("claude", "codex", "gateway", "local", "librarian", "echo")
+
+
+def _decide(settings: Settings, models: Models, brains: Mapping[str, Brain], request: Request) -> Decision:
+    disabled = {name: "switched off in paios.toml" for name in KNOWN if name not in brains}
+    absent = {name: why for name, brain in brains.items() if (why := brain.absent())}
+    return decide(
+        Ask(
+            text=request.text,
+            has_image=any(a.is_image for a in request.attachments),
+            brain=request.brain,
+            model=request.model,
+            table=settings.routing.table,
+            threshold=settings.routing.threshold,
+            absent={**disabled, **absent},
+            known=KNOWN,
+            model_for=models.tiers,
+        )
+    )

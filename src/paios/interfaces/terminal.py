@@ -1,0 +1,240 @@
+"""The answer as a person sees it: text to stdout as it comes, everything about it to stderr.
+
+Colours and the progress line only where there is a terminal; `NO_COLOR` is kept. Control characters of a model's text
+never reach the terminal: an escape sequence could rewrite what the person sees.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from paios.app import House
+from paios.autonomy.gate import Person
+from paios.base.events import (
+    Acted,
+    Answered,
+    Began,
+    Cancelled,
+    Event,
+    Failed,
+    Judged,
+    Recorded,
+    Routed,
+    Said,
+    Spent,
+    SteppedAside,
+    Terminal,
+    Waiting,
+    record_json,
+)
+from paios.base.types import Verdict
+from paios.interfaces.intake import Asked
+from paios.interfaces.pipes import Closed, Output, chunks
+from paios.interfaces.serve import Stop, serve
+from paios.interfaces.terminal_text import money, printable
+from paios.observability.usage import cost_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
+
+Styled = str | tuple[str, str]  # words, or words and their style
+
+
+async def show(asked: Asked, house: House, stop: Stop, *, as_json: bool) -> Terminal:
+    """Serves *asked* and shows it; events as JSON lines if *as_json*."""
+    view: _Json | _Terminal = _Json(stop) if as_json else _Terminal(house, stop)
+    try:
+        return await serve(asked, house, stop, view.show, view.person)
+    finally:
+        view.close()
+
+
+class _Json:
+    person = None  # events go to a program, and --stream-json is the way to answer from one
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._output = Output()
+
+    async def show(self, record: Recorded) -> None:
+        try:
+            await self._output.line(record_json(record))
+        except Closed:
+            self._stop.everything("door")
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class _Tty:
+    """The person at the terminal, also when stdin is a pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def open(cls) -> _Tty | None:
+        """None if nobody is there: no controlling terminal, or the messages go elsewhere."""
+        if not sys.stderr.isatty():
+            return None
+        with suppress(OSError):
+            return cls(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        return None
+
+    async def line(self) -> str:
+        async for chunk in chunks(self.fd):
+            return chunk.decode("utf-8", errors="replace").strip()
+        return ""
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class _Terminal:
+    """Text to stdout; the rest, a progress line included, to stderr."""
+
+    def __init__(self, house: House, stop: Stop) -> None:
+        self._house = house
+        self._stop = stop
+        self._output = Output()
+        self._rich: Console | None = None
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415  # 70 ms, and only for a terminal
+
+            self._rich = Console(stderr=True, highlight=False, markup=False)
+        self._tty = _Tty.open()
+        self.person: Person | None = self._ask if self._tty is not None else None
+        self._live: Live | None = None
+        self._spinner: Spinner | None = None
+        self._began = house.means.clock.monotonic()
+        self._doing = ""
+        self._midline = False
+        self._tokens = 0
+        self._route = ""
+
+    async def _ask(self, question: Waiting) -> Verdict | None:
+        assert self._tty is not None
+        self._progress(None)
+        await self._break()
+        action = question.action
+        self._note(("? ", "bold yellow"), f"{question.reason}: ", (printable(action.target)[:2000], "bold"))
+        self._note(f"  in {action.cwd}   yes, no, or why not: ", end="")
+        answer = await self._tty.line()
+        self._progress(action.brain)
+        if answer.lower() in ("y", "yes", "نعم"):
+            return Verdict(True, "you", "you said yes")
+        why = "" if answer.lower() in ("", "n", "no", "لا") else f": {answer}"
+        return Verdict(False, "you", f"you said no{why}")
+
+    async def show(self, record: Recorded) -> None:
+        try:
+            await self._show(record.event, record.trace)
+        except Closed:
+            self._stop.everything("door")
+
+    async def _show(self, event: Event, trace: str) -> None:
+        match event:
+            case Said(text):
+                self._progress(None)
+                await self._write(printable(text) if sys.stdout.isatty() else text)
+            case Routed():
+                self._route = f"{event.domain} {event.confidence:.0%}"
+            case Began():
+                self._progress(f"{event.brain} {event.model or ''}")
+            case Spent():
+                used = event.usage
+                self._tokens += used.input + used.cached + used.cache_write + used.output
+            case Acted():
+                await self._break()
+                self._acted(event)
+            case Judged() if event.verdict.by == "nobody":
+                self._note(("not allowed: ", "yellow"), printable(event.action.target)[:200], f" ({event.verdict.reason})")
+            case SteppedAside():
+                self._note((printable(event.message), "yellow"), "; trying the next brain")
+            case Answered() | Failed() | Cancelled():
+                self._progress(None)
+                await self._break(last=True)
+                self._ended(event, trace)
+
+    async def _write(self, text: str) -> None:
+        if text:
+            await self._output.write(text)
+            self._midline = not text.endswith("\n")
+
+    async def _break(self, *, last: bool = False) -> None:
+        """Ends the line on stdout before something else is shown; into a pipe only at the very end."""
+        if self._midline and (last or sys.stdout.isatty()):
+            await self._write("\n")
+
+    def _acted(self, event: Acted) -> None:
+        target = printable(event.action.target).split("\n")[0][:120]
+        if event.state == "started":
+            self._progress(f"{event.action.brain} · {event.action.tool} {target}")
+        elif event.action.kind != "internal" and self._rich is not None:
+            took = f" ({event.took_ms / 1000:.1f} s)" if event.took_ms is not None else ""
+            mark: Styled = {"done": ("✓ ", "green"), "failed": ("✗ ", "red"), "denied": ("– ", "yellow")}[event.state]
+            self._note(mark, (f"{event.action.tool} {target}{took}", "dim"))
+            self._progress(event.action.brain)
+
+    def _ended(self, event: Terminal, trace: str) -> None:
+        if isinstance(event, Failed):
+            self._note((f"ai: {printable(event.message)}", "red"))
+            if event.remedy:
+                self._note(f"    {printable(event.remedy)}")
+        elif isinstance(event, Cancelled):
+            self._note(("ai: stopped", "yellow"))
+        if self._rich is not None:
+            self._note((self._facts(event, trace), "dim"))
+
+    def _facts(self, event: Terminal, trace: str) -> str:
+        usage, cost, unknown = cost_of(self._house.db, trace)
+        model = event.model if isinstance(event, Answered) and event.model else ""
+        tokens = f"{usage.input + usage.cached + usage.cache_write:,} in {usage.output:,} out"
+        took = f"{(event.took_ms or 0) / 1000:.1f} s"
+        facts = (event.brain or "no brain", model, self._route, tokens, money(cost, unknown), took, f"ai trace {trace[:8]}")
+        return " · ".join(fact for fact in facts if fact)
+
+    def _note(self, *parts: Styled, end: str = "\n") -> None:
+        if self._rich is not None:
+            from rich.text import Text  # noqa: PLC0415  # as above
+
+            self._rich.print(Text.assemble(*parts), end=end, soft_wrap=True)
+        else:
+            sys.stderr.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)
+            sys.stderr.flush()
+
+    def _progress(self, doing: str | None) -> None:
+        """Shows what is being done, with the time and tokens so far; None takes the line away."""
+        if self._rich is None:
+            return
+        if doing is None:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            return
+        self._doing = doing
+        if self._live is None:
+            from rich.live import Live  # noqa: PLC0415  # as above
+            from rich.spinner import Spinner  # noqa: PLC0415
+
+            self._spinner = Spinner("dots")
+            self._live = Live(console=self._rich, get_renderable=self._frame, transient=True, refresh_per_second=8)
+            self._live.start()
+
+    def _frame(self) -> Spinner:
+        assert self._spinner is not None
+        elapsed = self._house.means.clock.monotonic() - self._began
+        tokens = f" · {self._tokens:,} tokens" if self._tokens else ""
+        self._spinner.update(text=f"{self._doing.strip()} · {elapsed:.0f} s{tokens}")
+        return self._spinner
+
+    def close(self) -> None:
+        """Takes the progress line away and lets go of the terminal."""
+        self._progress(None)
+        if self._tty is not None:
+            self._tty.close()
