@@ -79,7 +79,7 @@ def events() -> Heard:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _loopback_only() -> Iterator[None]:
+def _loopback_only() -> Iterator[list[str]]:
     """Sockets of this process reach loopback only; a test that tries more sees a refused connection, and the run fails."""
     strayed: list[str] = []
     plain = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
@@ -96,7 +96,7 @@ def _loopback_only() -> Iterator[None]:
     for name in plain:
         setattr(socket.socket, name, guarded(name))
     try:
-        yield
+        yield strayed
     finally:
         for name, method in plain.items():
             setattr(socket.socket, name, method)

@@ -6,7 +6,6 @@ What is particular to a vendor is tested in that brain's own file.
 
 from __future__ import annotations
 
-import importlib
 import struct
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -47,7 +46,7 @@ class Kind:
 
 
 def _made(module: str, cls: str) -> Any:
-    return getattr(importlib.import_module(f"paios.brains.{module}"), cls)
+    return getattr(pytest.importorskip(f"paios.brains.{module}", exc_type=ModuleNotFoundError), cls)
 
 
 def _claude(_: Scene, env: Mapping[str, str], owner: Owner) -> Brain:

@@ -408,5 +408,7 @@ def _login(told: str) -> tuple[str, str]:
         return "", "`claude auth status` did not answer"
     if not status.get("loggedIn"):
         return "logged out", ""
-    method = str(status.get("authMethod") or "")
+    method, provider = str(status.get("authMethod") or ""), str(status.get("apiProvider") or "")
+    if method == "third_party":
+        return provider or method, method  # "bedrock", "vertex"
     return ("api key" if "api" in method.lower() else "subscription"), method

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,6 @@ class _Talk:
     open: dict[str, Message] = field(default_factory=dict)  # items begun and not ended
     judged: dict[str, bool] = field(default_factory=dict)  # item id → the gate's answer
     spending: dict[str, _Spending] = field(default_factory=dict)
-    limits: Message = field(default_factory=dict)
 
 
 class CodexBrain:
@@ -279,7 +279,7 @@ class CodexBrain:
             raise ServerGone(server.tail())
         if talk.end.get("status") != "completed":
             error = talk.end.get("error") or {"message": f"the turn was {talk.end.get('status')}"}
-            raise items.problem(error, talk.limits or self._limits, datetime.now(UTC))
+            raise items.problem(error, self._limits, datetime.now(UTC))
         return Reply(talk.last, talk.model, Session(NAME, talk.thread))
 
     async def _follow(self, server: AppServer, talk: _Talk, ear: Any) -> None:
@@ -402,7 +402,7 @@ class CodexBrain:
         for spending in talk.spending.values():
             used = spending.usage()
             if used != Usage():
-                cost = await anyio.to_thread.run_sync(lambda s=spending, u=used: price(s.model, u, provider="openai"))
+                cost = await anyio.to_thread.run_sync(partial(price, spending.model, used, provider="openai"))
                 await talk.emit(Spent(NAME, spending.model, used, cost, "unknown" if cost is None else "priced"))
 
 

@@ -298,7 +298,9 @@ def problem(error: Mapping[str, Any], limits: Mapping[str, Any], now: datetime) 
         return BrainRefused(NAME, message)
     if status is None and (found := _STATUS.search(str(error.get("message", "")))):
         status = int(found[1])  # `other` carries the HTTP status in its text only
-    reason = _REASONS.get(str(kind)) or _by_status(status, cut=str(kind) != "other")
+    if kind == "other" and message != str(error.get("message")):
+        return BrainRefused(NAME, message)  # a 400: the provider's JSON body is all there is
+    reason = _REASONS.get(str(kind)) or _by_status(status, cut=kind != "other" or "stream disconnected" in message)
     if reason is None:
         return BrainRefused(NAME, message)
     return BrainUnavailable(

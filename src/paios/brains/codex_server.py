@@ -249,16 +249,19 @@ class AppServer(asyncio.SubprocessProtocol):
             if call := self._pending.pop(message.get("id"), None):
                 call.settle(message)
             return
-        params = message.get("params") or {}
+        params, heard = message.get("params") or {}, False
         if message["method"] == "thread/started":
             self._adopt(params["thread"])
-        thread = params.get("threadId") or params.get("conversationId") or ""
-        ear = self._ears.get(self._parents.get(thread, thread))
-        if ear is not None:
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the turn is over
+        thread = params.get("threadId") or params.get("conversationId")
+        if thread is None and "id" not in message:  # about the account: everyone's business
+            ears = list(self._ears.values())
+        else:
+            ears = [ear] if (ear := self._ears.get(self._parents.get(str(thread), str(thread)))) else []
+        for ear in ears:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # that turn is over
                 ear.send_nowait(message)
-                return
-        if "id" in message:
+                heard = True
+        if "id" in message and not heard:
             self.refuse(message)
 
     def _adopt(self, thread: Message) -> None:

@@ -235,9 +235,9 @@ class _Call:
             name="paios",
             instructions=_INSTRUCTIONS.format(cwd=self.turn.cwd),
             tools=tools,
-            retries=3,  # how often a tool call with wrong arguments may be put right
+            retries={"tools": 3, "output": 0},  # how often a tool call with wrong arguments may be put right
             model_settings={"max_retries": 0},
-            capabilities=[Hooks(model_request_error=again)],
+            capabilities=[Hooks(model_request_error=again, after_model_request=whole)],
         )
         return agent, RunUsage(), _messages(self.turn.history)
 

@@ -19,6 +19,7 @@ from paios.observability.usage import price
 if TYPE_CHECKING:
     import httpx2
     from pydantic_ai.exceptions import ModelAPIError
+    from pydantic_ai.messages import ModelResponse
     from pydantic_ai.models import Model
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,17 @@ _WORTH_WAITING_S = 2.0  # a longer `retry-after` is passed on: another brain may
 
 
 def adapter(endpoint: Endpoint, model: str, http: httpx2.AsyncClient) -> Model:
-    """The vendor's own adapter. Every address and key is given, so that none is taken from the process's environment."""
+    """The vendor's own adapter. Raises BrainRefused for a name it cannot take."""
+    from pydantic_ai.exceptions import UserError  # noqa: PLC0415
+
+    try:
+        return _adapter(endpoint, model, http)
+    except UserError as error:
+        raise BrainRefused(NAME, f"{endpoint.name}/{model}: {error}") from error
+
+
+def _adapter(endpoint: Endpoint, model: str, http: httpx2.AsyncClient) -> Model:
+    """Every address and key is given, so that none is taken from the process's environment."""
     key = endpoint.key or "none-needed"  # the OpenAI SDK insists on one
     match endpoint.kind:
         case "anthropic":
@@ -69,6 +80,19 @@ def adapter(endpoint: Endpoint, model: str, http: httpx2.AsyncClient) -> Model:
             return OpenAIChatModel(
                 model, provider=OpenAICompatibleProvider(endpoint.name, base_url=endpoint.url, api_key=key, http_client=http)
             )
+
+
+async def whole(_context: object, *, request_context: object, response: ModelResponse) -> ModelResponse:
+    """pydantic-ai hands over each finished answer here; one that only stopped coming was cut off.
+
+    Anthropic's SDK passes over an event it cannot read, and takes the end of the stream for the end of the answer.
+    """
+    from pydantic_ai.exceptions import UnexpectedModelBehavior  # noqa: PLC0415
+
+    # pydantic-ai leaves out a reason it does not know, but keeps the vendor's word for it.
+    if response.finish_reason is None and not (response.provider_details or {}).get("finish_reason"):
+        raise UnexpectedModelBehavior("the answer stopped without an end")
+    return response
 
 
 async def again(_context: object, *, request_context: object, error: Exception) -> NoReturn:

@@ -30,12 +30,12 @@ class Strict:
 class Must:
     """Metadata of a field: `test` gets a value of the right type and returns what it must be, or "" if it is so."""
 
-    test: Callable[[str], str]
+    test: Callable[[Any], str]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         from pydantic_core import PydanticCustomError, core_schema  # only a file is worth its import  # noqa: PLC0415
 
-        def run(value: str) -> str:
+        def run(value: object) -> object:
             if must := self.test(value):
                 raise PydanticCustomError("must", "{must}", {"must": must})
             return value
@@ -126,11 +126,11 @@ _MUST = {
     "tuple_type": 'a list such as ["a", "b"]',
     "dict_type": "a table of keys and values",
     "dataclass_type": "a table of keys and values",
-    "greater_than": "greater than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-    "too_short": "at least {min_length} long",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "string_too_short": "a text that is not empty",
     "must": "{must}",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
-from annotated_types import Ge, Gt, Le, MinLen  # pydantic reads these; has no dependencies of its own
+from annotated_types import Ge, Gt, Le  # pydantic reads these; has no dependencies of its own
 
 from paios.base.types import DOMAINS, TIERS, Tier
 from paios.config.checked import Must, Strict, one_of
@@ -81,6 +81,10 @@ def _is_route(value: str) -> str:
     return f"`brain` or `brain:tier`, and tier {one_of(tier, TIERS)}" if colon and tier not in TIERS else ""
 
 
+def _is_filled(brains: tuple[str, ...]) -> str:
+    return "" if brains else "a list of at least one brain"
+
+
 def _is_domain(value: str) -> str:
     return "" if value in DOMAINS else one_of(value, DOMAINS)
 
@@ -104,7 +108,7 @@ def _default_table() -> dict[str, tuple[str, ...]]:
 class Routing(Strict):
     threshold: Annotated[float, Ge(0), Le(1), Doc("Below this confidence a request counts as general.", "probability")] = 0.35
     table: Annotated[
-        dict[Annotated[str, Must(_is_domain)], Annotated[tuple[Annotated[str, Must(_is_route)], ...], MinLen(1)]],
+        dict[Annotated[str, Must(_is_domain)], Annotated[tuple[Annotated[str, Must(_is_route)], ...], Must(_is_filled)]],
         Doc("For each domain the brains to try in order, as `brain` or `brain:tier`; one left out keeps its default."),
     ] = field(default_factory=_default_table)
 

@@ -71,14 +71,17 @@ _CODE_LINE = re.compile(
     r"""^[ \t]*(?:
         Traceback[ ]\(most|File[ ]"[^"]+",[ ]line|at[ ][\w.$<>]+\(|(?:diff[ ]--git|@@[ ]-\d|[+-]{3}[ ]\S)
         |(?:async[ ])?def[ ]\w+\(|class[ ]\w+[(:{]|(?:from[ ][\w.]+[ ])?import[ ][\w{*]|from[ ][\w.]+[ ]import|\#include
-        |(?:const|let|var)[ ]\w+[ ]?=|(?:export|public|private|static)[ ]\w+|function[ ]\w*\(|fn[ ]\w+\(|func[ ]\w+\(|package[ ]\w+;?$
+        |(?:const|let|var)[ ]\w+[ ]?=|(?:export|public|private|static)[ ]\w+|function[ ]\w*\(|fn[ ]\w+\(|func[ ]\w+\(
         |(?:if|for|while|switch)[ ]?\(.*\)[ ]?\{|(?:if|for|while|with|elif|else|try)\b.*:$|return\b.*[;)\]]$|\}|.*[;{]$
-        |SELECT\b.*\bFROM\b|CREATE[ ]TABLE|INSERT[ ]INTO|</?[a-z][\w-]*(?:[ ][^>]*)?>.*|[\w.\[\]]+[ ]?[+-]?=[ ]?\S.*|[\w.]+\(.*\)$
+        |SELECT\b.*\bFROM\b|CREATE[ ]TABLE|INSERT[ ]INTO|</?[a-z][\w-]*(?:[ ][^>]*)?>.*
+        |[\w.\[\]]+[ ]?[+-]?=[ ]?\S.*|[\w.]+\(.*\)$
         |\w*(?:Error|Exception|Warning):[ ]|\$[ ]\w+|(?:npm|pip|cargo|go|gcc|error\[\w+\])[: ].*(?:ERR|error).*
     )""",
     re.X,
 )
-_LOG_LINE = re.compile(r"^[ \t]*\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^[ \t]*(?:\[?(?:INFO|WARN|ERROR|DEBUG|FATAL)\b)|^\w{3} +\d+ \d\d:\d\d:\d\d ")
+_LOG_LINE = re.compile(
+    r"^[ \t]*\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^[ \t]*(?:\[?(?:INFO|WARN|ERROR|DEBUG|FATAL)\b)|^\w{3} +\d+ \d\d:\d\d:\d\d "
+)
 _SENTENCE = re.compile(r"(?<=[.!?؟])\s+|\n+")
 _INTRODUCES = re.compile(r"^([^\n]{3,300}?):[ \t]*(?:\n|(?=\S))")
 
@@ -109,7 +112,7 @@ def parts(text: str) -> Parts:
     flags = [bool(_CODE_LINE.match(line) or _LOG_LINE.match(line)) for line in lines]
     if sum(flags) >= 2 or (len(lines) > 1 and any(flags)):
         code += [line for line, is_code in zip(lines, flags, strict=True) if is_code]
-        lines = ["" if is_code or (line[:1] in " \t" and i) else line for i, (line, is_code) in enumerate(zip(lines, flags, strict=True))]
+        lines = ["" if is_code or line[:1] in (" ", "\t") else line for line, is_code in zip(lines, flags, strict=True)]
     bare = _QUOTED.sub(" … ", _QUOTED_LINE.sub("", "\n".join(lines)))
     own = bare.strip(" \n\t…")
     if len(own) < 3 and not code:
@@ -207,4 +210,3 @@ def _arabic(name: str) -> re.Pattern[str]:
     verbs = r"(?:اسال|اسالي|اسالوا|خل|خلي|خلوا|دع|دعي|اترك|اطلب\s+من|اطلبي\s+من|استخدم|استخدمي|استعمل|استعملي|استعن\s+ب|جرب)"
     wanted = rf"(?:اريد|ابغي|ابي|عايز|عاوز|بدي|اود)\s+(?:من\s+)?(?:{called})\s+(?:ان\s+)?[يت]\w+"
     return re.compile(rf"{_CLAUSE_AR}(?:(?:{verbs})\s*(?:{called})(?!\w)|{wanted})", re.I)
-
