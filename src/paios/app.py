@@ -20,7 +20,7 @@ from paios.brains.brain import Brain
 from paios.brains.claude import ClaudeBrain
 from paios.brains.codex import CodexBrain
 from paios.brains.echo import EchoBrain
-from paios.brains.endpoint import endpoints_from_env
+from paios.brains.endpoint import Endpoint, endpoints_from_env
 from paios.brains.gateway import GatewayBrain
 from paios.brains.librarian import LibrarianBrain
 from paios.brains.local import LocalBrain
@@ -128,7 +128,8 @@ def make_brains(settings: Settings, models: Models, env: Mapping[str, str], owne
     if s.codex.enabled:
         brains.append(CodexBrain(env=env, owner=owner, binary=s.codex.binary))
     if s.gateway.enabled:
-        endpoints = (*models.endpoints, *endpoints_from_env(env))
+        configured = (Endpoint(e.name, e.kind, e.base_url, e.key, e.models, e.key_from) for e in models.endpoints)
+        endpoints = (*configured, *endpoints_from_env(env))
         brains.append(GatewayBrain(env=env, owner=owner, endpoints=endpoints, discover=s.gateway.discover))
     brains.append(LocalBrain(gguf=s.local.gguf, context=s.local.context, threads=s.local.threads))
     brains.append(LibrarianBrain(folders=tuple(Path(f).expanduser() for f in s.librarian.folders)))

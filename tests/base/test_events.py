@@ -29,7 +29,7 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of(*map(_values, args))
     if origin is tuple:
         return st.lists(_values(args[0]), max_size=2).map(tuple)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         return st.builds(hint, **{f.name: _values(hints[f.name]) for f in dataclasses.fields(hint)})
     plain: dict[Any, st.SearchStrategy[Any]] = {

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import anyio
 import psutil
 import pytest
 
 from paios.base.process import TAG, Owner, child_env, is_dead, reap, tagged
+from paios.testing.until import until
 
 # A parent that starts a child which starts a grandchild in a session of its own, then says who it is and waits.
 PARENT = """
@@ -23,7 +23,8 @@ import os
 owner = Owner(Path(sys.argv[1]))
 if sys.argv[2] == "guarded":
     owner.guard()
-grandchild = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True).wait()"
+sleeper = "[sys.executable, '-c', 'import time; time.sleep(600)']"
+grandchild = f"import subprocess, sys; subprocess.Popen({sleeper}, start_new_session=True).wait()"
 subprocess.Popen([sys.executable, "-c", grandchild], env=child_env(os.environ, owner.id), stdout=subprocess.DEVNULL)
 print(owner.id, flush=True)
 sys.stdin.read()
@@ -37,16 +38,12 @@ async def _started(run: Path, mode: str) -> tuple[subprocess.Popen[str], str]:
     )
     assert parent.stdout is not None
     owner = parent.stdout.readline().strip()
-    with anyio.fail_after(20):
-        while len(tagged(owner)) < 2:
-            await anyio.sleep(0.02)
+    await until(lambda: len(tagged(owner)) == 2)
     return parent, owner
 
 
 async def _gone(owner: str) -> None:
-    with anyio.fail_after(20):
-        while tagged(owner):
-            await anyio.sleep(0.02)
+    await until(lambda: not tagged(owner))
 
 
 async def test_kill_9_of_the_parent_ends_children_and_grandchildren(tmp_path: Path) -> None:

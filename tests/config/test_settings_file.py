@@ -74,7 +74,9 @@ def test_without_a_file_no_validation_library_is_imported(tmp_path: Path) -> Non
         "files.load_settings(h); models.load_models(h, {});"
         "print([m for m in ('pydantic', 'tomlkit', 'keyring') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=30
+    )
     assert done.stdout == "[]\n"
 
 
@@ -207,8 +209,12 @@ def test_readers_never_see_a_torn_file(tmp_path: Path) -> None:
     def look(_: int) -> set[str]:
         return {files.read(path) or "" for _ in range(25)}
 
+    def write_often() -> None:
+        for i in range(60):
+            files.write_whole(path, versions[i % 2])
+
     with ThreadPoolExecutor(17) as pool:
-        writer = pool.submit(lambda: [files.write_whole(path, versions[i % 2]) for i in range(60)])
+        writer = pool.submit(write_often)
         seen = set().union(*pool.map(look, range(16)))
         writer.result()
     assert seen <= {v.decode() for v in versions}
@@ -297,14 +303,14 @@ def test_restore_refuses_a_broken_backup_and_leaves_the_file(tmp_path: Path) -> 
     path = write(tmp_path, "[limits]\ntimeout_s = 1")
     with pytest.raises(BadConfig, match="is not TOML"):
         files.restore(path, broken.name, check=lambda text: parsed(tmp_path, text))
-    with pytest.raises(BadConfig, match="no backup of paios.toml is good"):
+    with pytest.raises(BadConfig, match=r"no backup of paios\.toml is good"):
         files.restore(path, check=lambda text: parsed(tmp_path, text))
     assert path.read_text() == "[limits]\ntimeout_s = 1"
 
 
 def test_restore_takes_only_names_of_backups(tmp_path: Path) -> None:
     path = write(tmp_path, "# a")
-    with pytest.raises(BadInput, match="there is no backup of paios.toml"):
+    with pytest.raises(BadInput, match=r"there is no backup of paios\.toml"):
         files.restore(path, check=str)
     copy = files.backup(path)
     assert copy is not None

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import anyio
 import pytest
 
 from paios.base.db import Database
@@ -23,6 +22,7 @@ from paios.observability import traces
 from paios.observability.events import MIGRATIONS, NANO, EventLog, events_of
 from paios.observability.usage import cost_of, spending
 from paios.testing.clock import FakeClock
+from paios.testing.until import until
 
 
 @pytest.fixture
@@ -60,9 +60,7 @@ async def test_a_durable_event_is_stored_when_append_returns_and_a_delta_soon_af
     assert _elsewhere(tmp_path, trace) == [ACCEPTED]
     await log.append(trace, Said("a"))
     await log.append(trace, Said("b"))
-    with anyio.fail_after(5):
-        while len(_elsewhere(tmp_path, trace)) < 3:
-            await anyio.sleep(0.01)
+    await until(lambda: len(_elsewhere(tmp_path, trace)) == 3)
     assert _elsewhere(tmp_path, trace)[1:] == [Said("a"), Said("b")]
 
 

@@ -3,8 +3,8 @@
 The person's settings, instructions and MCP servers apply, their permission rules do not decide: a hook that always runs
 puts every tool call, a sub-agent's too, to the gate, and blocks the call should the hook itself fail. Prompts are taken
 as they are written: an `@path` or `/command` in them would otherwise be carried out before any gate is asked.
-What the tools are to the gate is in `claude_tools`, the child in `claude_process`, what its errors mean in
-`claude_errors`.
+What the tools are to the gate is in `claude_tools`, the words in `claude_speech`, the child in `claude_process`, what its
+errors mean in `claude_errors`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import re
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -27,12 +28,13 @@ import anyio
 
 from paios.base.clock import SystemClock
 from paios.base.errors import BrainError, BrainRefused, BrainUnavailable
-from paios.base.events import Bound, Said, Spent, Thought
+from paios.base.events import Bound, Spent
 from paios.base.process import Owner, child_env, find_program
 from paios.base.types import Attachment, BrainStatus, Reply, Session, Turn, Usage, Window
 from paios.brains.brain import Emit, Gate
 from paios.brains.claude_errors import LOGIN, LostSession, failure_of, of_ended_child, of_retry
 from paios.brains.claude_process import ChildEnded, ClaudeProcess
+from paios.brains.claude_speech import Speech
 from paios.brains.claude_tools import NAME, Calls, output_of
 from paios.brains.history import with_history
 from paios.observability import usage as tokens
@@ -67,6 +69,7 @@ _ARGUMENTS = (
     "--setting-sources=user,project,local",
     f"--disallowedTools={','.join(_BEYOND_THE_TURN)}",
 )
+_VERSION = re.compile(r"(\d\S*) \(Claude Code\)")
 _WINDOWS = {"five_hour": "5h", "seven_day": "weekly", "seven_day_opus": "weekly opus", "seven_day_sonnet": "weekly sonnet"}
 
 
@@ -111,11 +114,12 @@ class ClaudeBrain:
     async def status(self) -> BrainStatus:
         if absent := self.absent():
             return BrainStatus(NAME, ready=False, detail=absent, remedy="install Claude Code, or set brains.claude.binary")
-        version = (await self._told("--version")).partition(" ")[0] or None
+        told = _VERSION.match(await self._told("--version"))
+        version = told[1] if told else None
         login, detail = _login(await self._told("auth", "status"))
         ready = version is not None and login not in ("", "logged out")
         if version is None:
-            detail = f"{self._program()} does not run"
+            detail = f"{self._program()} does not run, or is not Claude Code"
         remedy = "" if ready else LOGIN if version else "install Claude Code again, or set brains.claude.binary"
         return BrainStatus(NAME, ready, version, login, detail, remedy, tuple(self._windows.values()))
 
@@ -200,7 +204,6 @@ async def _converse(client: sdk.ClaudeSDKClient, process: ClaudeProcess, content
         raise of_ended_child(error, process.last_result) from error
     except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
         raise BrainUnavailable(NAME, "Claude Code went away", reason="killed") from error
-    process.finished = ear.result is not None
 
 
 async def _prompt(content: list[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
@@ -259,9 +262,7 @@ class _Ear:
         self._fresh = turn.session is None
         self._session: Session | None = None
         self._model: str | None = turn.model
-        self._said = False
-        self._streamed: dict[str, Usage] = {}  # by message: its tokens, for a turn that ends without a result
-        self._message = ""
+        self._speech = Speech(emit)
         self._spent = False
         self._resets_at: datetime | None = None  # of the limit that was hit
 
@@ -274,7 +275,7 @@ class _Ear:
 
         match message:
             case sdk.StreamEvent(parent_tool_use_id=None):
-                await self._stream(message.event)
+                await self._speech.hear(message.event)
             case sdk.AssistantMessage(parent_tool_use_id=None, error=None):
                 await self._whole(message)
             case sdk.UserMessage(content=list(blocks)) if self.calls is not None:
@@ -290,31 +291,15 @@ class _Ear:
             case sdk.ResultMessage():
                 await self._ended(message)
 
-    async def _stream(self, event: Mapping[str, Any]) -> None:
-        match event:
-            case {"type": "message_start", "message": {"id": str(message_id), "usage": dict(usage)}}:
-                self._message = message_id
-                self._streamed[message_id] = tokens.anthropic(usage)
-            case {"type": "message_delta", "usage": dict(usage)} if self._message:
-                self._streamed[self._message] = replace(self._streamed[self._message], output=tokens.anthropic(usage).output)
-            case {"type": "content_block_start", "content_block": {"type": "text"}} if self._said:
-                await self._emit(Said("\n\n"))
-            case {"type": "content_block_delta", "delta": {"type": "text_delta", "text": str(text)}} if text:
-                self._said = True
-                await self._emit(Said(text))
-            case {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": str(text)}} if text:
-                await self._emit(Thought(text))
-
     async def _whole(self, message: sdk.AssistantMessage) -> None:
-        """A message that was not streamed: Claude Code falls back to that when a stream breaks."""
+        """A message that was not streamed: Claude Code falls back to that when streams break."""
         import claude_agent_sdk as sdk  # noqa: PLC0415
 
-        if message.model == "<synthetic>" or message.message_id in self._streamed:
+        if message.model == "<synthetic>" or self._speech.knows(message.message_id):
             return
-        for block in message.content:
-            if isinstance(block, sdk.TextBlock) and block.text:
-                await self._emit(Said(f"\n\n{block.text}" if self._said else block.text))
-                self._said = True
+        text = "\n\n".join(block.text for block in message.content if isinstance(block, sdk.TextBlock) and block.text)
+        if text:
+            await self._speech.whole(text)
 
     async def _bound(self, session_id: str, model: str | None) -> None:
         self._model = model
@@ -375,7 +360,7 @@ class _Ear:
         """Closes the books of a turn however it ended."""
         if self.calls is not None:
             await self.calls.abandon()
-        usage = sum(self._streamed.values(), Usage())
+        usage = self._speech.usage
         if not self._spent and usage != Usage():
             self._spent = True
             cost = tokens.price(self._model, usage, provider="anthropic")

@@ -48,8 +48,7 @@ class ClaudeProcess:
         self._process: Process | None = None
         self._stderr = tempfile.TemporaryFile()  # a file, so that nobody has to drain it  # noqa: SIM115
         self._writing = anyio.Lock()
-        self.finished = False  # set by the owner of the turn once the result has come: then `close` is patient
-        self.last_result: dict[str, Any] | None = None
+        self.last_result: dict[str, Any] | None = None  # once it is there, `close` is patient
 
     async def connect(self) -> None:
         self._process = await anyio.open_process(
@@ -114,7 +113,7 @@ class ClaudeProcess:
         if process.stdin is not None:
             with suppress(anyio.BrokenResourceError, BrokenPipeError):
                 await process.stdin.aclose()
-        with anyio.move_on_after(GRACE_S if self.finished else HURRY_S):
+        with anyio.move_on_after(HURRY_S if self.last_result is None else GRACE_S):
             await process.wait()
         if process.returncode is None:
             with suppress(ProcessLookupError):

@@ -20,6 +20,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from paios.base.errors import BrainRefused, BrainUnavailable
 from paios.base.events import Acted, Bound, Said, Spent, Thought
@@ -78,8 +79,10 @@ class _Talk:
     end: Message | None = None  # the finished turn
     said: dict[str, str] = field(default_factory=dict)  # of each message, what was emitted
     last: str = ""  # the last whole message
+    offline: int = 0  # times the server said it waits for the network
     open: dict[str, Message] = field(default_factory=dict)  # items begun and not ended
     judged: dict[str, bool] = field(default_factory=dict)  # item id → the gate's answer
+    active: dict[str, str] = field(default_factory=dict)  # thread → its running turn; sub-agents have threads of their own
     spending: dict[str, _Spending] = field(default_factory=dict)
 
 
@@ -268,7 +271,7 @@ class CodexBrain:
             try:
                 await self._follow(server, talk, ear)
             finally:
-                if talk.end is None:
+                if talk.end is None or talk.active:
                     await self._break_off(server, talk, ear)
                 with anyio.move_on_after(1, shield=True):
                     await self._spend(talk)
@@ -282,7 +285,7 @@ class CodexBrain:
             raise items.problem(error, self._limits, datetime.now(UTC))
         return Reply(talk.last, talk.model, Session(NAME, talk.thread))
 
-    async def _follow(self, server: AppServer, talk: _Talk, ear: Any) -> None:
+    async def _follow(self, server: AppServer, talk: _Talk, ear: MemoryObjectReceiveStream[Message]) -> None:
         """Handles what comes until the turn is over. Approvals wait beside it, so that the rest of the turn goes on."""
         assert talk.started is not None
         try:
@@ -305,20 +308,27 @@ class CodexBrain:
                 raise group.exceptions[0] from None
             raise
 
-    async def _break_off(self, server: AppServer, talk: _Talk, ear: Any) -> None:
-        """Ends a turn that nobody waits for any more, with the commands it started; the server too if it will not."""
+    async def _break_off(self, server: AppServer, talk: _Talk, ear: MemoryObjectReceiveStream[Message]) -> None:
+        """
+        Ends what still runs of a turn that nobody listens to any more: the turn itself if it is not over, sub-agents, and
+        with a turn broken off its commands. The server is killed if it will not.
+        """
         assert talk.started is not None
-        with anyio.CancelScope(shield=True), suppress(ServerGone, RpcError):
+        with anyio.CancelScope(shield=True), suppress(ServerGone, RpcError, anyio.EndOfStream):
             with anyio.move_on_after(INTERRUPT_S):
-                turn_id = (await talk.started.result())["turn"]["id"]
-                await server.request("turn/interrupt", {"threadId": talk.thread, "turnId": turn_id})
-                async for message in ear:
+                if talk.end is None:
+                    talk.active[talk.thread] = (await talk.started.result())["turn"]["id"]
+                for thread, turn in tuple(talk.active.items()):
+                    with suppress(RpcError):  # it ended in between
+                        await server.request("turn/interrupt", {"threadId": thread, "turnId": turn})
+                while talk.active:
+                    message = await ear.receive()
                     await self._count(talk, message)
                     if "id" in message:
                         server.refuse(message)
-                    if _is_end(message, talk.thread):
-                        break
-                await server.request("thread/backgroundTerminals/clean", {"threadId": talk.thread})
+                if talk.end is None:
+                    for thread in talk.spending:
+                        await server.request("thread/backgroundTerminals/clean", {"threadId": thread})
                 return
             await server.stop()
 
@@ -354,6 +364,11 @@ class CodexBrain:
                     await talk.emit(Acted(action, "started"))
             case "item/completed":
                 await self._complete(talk, params["item"], main)
+            case "error" if main and "waiting for network" in params["error"]["message"]:
+                talk.offline += 1
+                if talk.offline > 1:  # after 5 s; it would go on for ever
+                    details = params["error"].get("additionalDetails") or params["error"]["message"]
+                    raise BrainUnavailable(NAME, f"no connection to the model: {details}", reason="cut")
             case "turn/completed" if main:
                 talk.end = params["turn"]
 
@@ -390,6 +405,10 @@ class CodexBrain:
                 spending = talk.spending.setdefault(thread, _Spending(talk.model))
                 spending.note(params["tokenUsage"], ours=thread != talk.thread or params["turnId"] == talk.turn_id)
                 self._totals[thread] = params["tokenUsage"]["total"]
+            case "turn/started":
+                talk.active[params["threadId"]] = params["turn"]["id"]
+            case "turn/completed":
+                talk.active.pop(params["threadId"], None)
             case "thread/started":
                 thread = params["thread"]
                 talk.spending.setdefault(thread["id"], _Spending(thread.get("model") or talk.model))
@@ -404,10 +423,6 @@ class CodexBrain:
             if used != Usage():
                 cost = await anyio.to_thread.run_sync(partial(price, spending.model, used, provider="openai"))
                 await talk.emit(Spent(NAME, spending.model, used, cost, "unknown" if cost is None else "priced"))
-
-
-def _is_end(message: Message, thread: str) -> bool:
-    return message["method"] == "turn/completed" and (message.get("params") or {}).get("threadId") == thread
 
 
 def _mcp_item(talk: _Talk, params: Message) -> Message:

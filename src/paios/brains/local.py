@@ -6,15 +6,18 @@ tokens; llama.cpp itself looks at it while it reads a long prompt. Nothing is bi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import importlib.metadata
 import importlib.util
+import io
 import logging
 import os
 import threading
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -22,9 +25,6 @@ from paios.base.errors import BrainRefused, BrainUnavailable
 from paios.base.events import Said, Spent
 from paios.base.types import BrainStatus, Reply, Turn, Usage
 from paios.brains.brain import Emit, Gate
-
-if TYPE_CHECKING:
-    from llama_cpp import Llama
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class LocalBrain:
         self._path = Path(gguf).expanduser() if gguf else None
         self._context = context
         self._threads = threads or max(1, (os.cpu_count() or 1) - 1)  # on all cores llama.cpp waits busily: ten times slower
-        self._llm: Llama | None = None
+        self._llm: Any = None  # a llama_cpp.Llama: the package ships no complete types
         self._busy = threading.Lock()  # held by whichever thread uses the model
         self._closed = threading.Event()
         self._stop = self._closed  # of the answer being made
@@ -64,15 +64,22 @@ class LocalBrain:
         stop = threading.Event()
         said: list[str] = []
 
+        async def show(text: str) -> None:
+            await emit(Said(text))
+
         def tell(text: str) -> None:  # in the worker thread; ends it when the turn was cancelled
             said.append(text)
-            anyio.from_thread.run(emit, Said(text))
+            anyio.from_thread.run(show, text)
 
         try:
             # Left behind when cancelled: it ends by itself at the next token, and the model stays locked until then.
             usage = await anyio.to_thread.run_sync(self._answer, _messages(turn), stop, tell, abandon_on_cancel=True)
-        finally:
+        except BaseException:
             stop.set()
+            if said:  # a piece is a token, nearly always; nobody pays for the difference
+                with anyio.move_on_after(1, shield=True):
+                    await emit(Spent(NAME, self._model_name, Usage(output=len(said)), Decimal(0), "free"))
+            raise
         await emit(Spent(NAME, self._model_name, usage, Decimal(0), "free"))
         return Reply("".join(said), self._model_name)
 
@@ -110,7 +117,7 @@ class LocalBrain:
             self._stop = stop
             said = ""
             try:
-                for chunk in llm.create_chat_completion(messages, stream=True):  # type: ignore[arg-type]  # TypedDicts by role
+                for chunk in llm.create_chat_completion(messages, stream=True):
                     if stop.is_set():
                         break
                     if text := _text(chunk):
@@ -124,26 +131,32 @@ class LocalBrain:
             written = len(llm.tokenize(said.encode("utf-8"), add_bos=False))
             return Usage(input=max(0, llm.n_tokens - written), output=written)
 
-    def _load(self) -> Llama:
+    def _load(self) -> Any:
         """The model, read at the first turn (seconds for a large file)."""
         if self._llm is None:
-            import llama_cpp  # 0.5 s, and only this brain needs it  # noqa: PLC0415
+            llama_cpp = importlib.import_module("llama_cpp")  # 0.5 s; an extra that mypy cannot count on
 
             log.info("reading %s with %d threads", self._path, self._threads)
+            self._muted = llama_cpp.llama_log_callback(lambda *_: None)  # kept, as below: C holds only the address
+            llama_cpp.llama_log_set(self._muted, ctypes.c_void_p())
             try:
-                self._llm = llama_cpp.Llama(
-                    str(self._path),
-                    n_ctx=self._context,
-                    n_threads=self._threads,
-                    n_threads_batch=self._threads,
-                    verbose=False,
-                )
+                # `verbose=False` would point the whole process's stdout and stderr at /dev/null while the file is read.
+                with contextlib.redirect_stderr(io.StringIO()):
+                    llm = llama_cpp.Llama(
+                        str(self._path),
+                        n_ctx=self._context,
+                        n_threads=self._threads,
+                        n_threads_batch=self._threads,
+                        verbose=True,
+                    )
             except ValueError as error:
                 raise BrainUnavailable(
                     NAME, f"{self._path} cannot be read as a model: {error}", reason="broken", remedy="see brains.local.gguf"
                 ) from error
-            self._asked = llama_cpp.ggml_abort_callback(lambda _: self._stop.is_set())  # kept: llama.cpp holds only its address
-            llama_cpp.llama_set_abort_callback(self._llm.ctx, self._asked, ctypes.c_void_p())
+            llm.verbose = False
+            self._asked = llama_cpp.ggml_abort_callback(lambda _: self._stop.is_set())
+            llama_cpp.llama_set_abort_callback(llm.ctx, self._asked, ctypes.c_void_p())
+            self._llm = llm
         return self._llm
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import anyio
@@ -22,12 +25,18 @@ class Stop:
         self.all = False  # no further request may begin
         self._scope: anyio.CancelScope | None = None
 
-    async def listen(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Runs until cancelled."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            task_status.started()
-            async for number in signals:
-                self.everything("you" if number == signal.SIGINT else "door")
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within it the signals reach us instead of ending the process."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self.everything, "you")
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.everything, "door")
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
 
     def everything(self, by: Literal["you", "door"]) -> None:
         self.all = True

@@ -22,7 +22,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from paios import __version__
 from paios.app import House
-from paios.base.errors import BadInput, PaiosError
+from paios.base.errors import BadInput, PaiosError, StoreError
 from paios.base.events import SCHEMA, Recorded, Terminal, Waiting, record_json
 from paios.base.types import Verdict
 from paios.interfaces.intake import Asked
@@ -73,10 +73,16 @@ async def talk(first: Asked, house: House, stop: Stop) -> Terminal | None:
     if first.text:
         turns_in.send_nowait(first)
     end: Terminal | None = None
+    broken: StoreError | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_read, first, state, turns_in)
-        end = await _serve_all(turns_out, house, state)
+        try:
+            end = await _serve_all(turns_out, house, state)
+        except StoreError as error:
+            broken = error  # raised below: a task group would wrap it
         tasks.cancel_scope.cancel()
+    if broken is not None:
+        raise broken
     return end
 
 

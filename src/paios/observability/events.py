@@ -108,10 +108,11 @@ class EventLog:
         Raises:
             StoreError: they could not be stored, or deltas before them could not.
         """
+        only_deltas = all(isinstance(event, DELTAS) for event in events)
+        if only_deltas and self._failure is not None:
+            raise self._failure
         recorded = [self._record(trace, event) for event in events]
-        if all(isinstance(event, DELTAS) for event in events):
-            if self._failure is not None:
-                raise self._failure
+        if only_deltas:
             self._waiting.set()
         else:
             await to_thread.run_sync(self.flush)

@@ -64,14 +64,12 @@ async def _serve(door: Door, given: dict[str, Any]) -> int:
     if given["model"] and not given["brain"] and "/" not in given["model"]:
         raise BadInput(f"--model {given['model']} needs a brain", remedy="name it with --brain")
     asked = await _asked(door, given)
-    async with open_house(door.home, door.env) as house, anyio.create_task_group() as tasks:
-        stop = serve.Stop()
-        await tasks.start(stop.listen)
-        asked = replace(asked, thread=_thread(house, asked.cwd, given))
-        talk = stream.talk if given["stream_json"] else partial(terminal.show, as_json=given["as_json"])
-        end = await talk(asked, house, stop)
-        tasks.cancel_scope.cancel()
-    return exit_code(end)
+    stop = serve.Stop()
+    with stop.listening():
+        async with open_house(door.home, door.env) as house:
+            asked = replace(asked, thread=_thread(house, asked.cwd, given))
+            talk = stream.talk if given["stream_json"] else partial(terminal.show, as_json=given["as_json"])
+            return exit_code(await talk(asked, house, stop))
 
 
 async def _asked(door: Door, given: dict[str, Any]) -> Asked:

@@ -110,7 +110,7 @@ def _call(name: str, args: list[str], env: dict[str, str]) -> int:
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
         return _complain("bad_input", error.format_message(), f"see `ai {name} --help`", 2, args)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return 130
     except PaiosError as error:
         return _complain(error.kind, error.message, error.remedy, error.exit_code, args)
@@ -118,6 +118,24 @@ def _call(name: str, args: list[str], env: dict[str, str]) -> int:
         # The reader went away (`ai history | head`): nothing is wrong, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:  # noqa: BLE001  # the outermost door: kept for whoever mends it, told in one line
+        details = _keep(home_of(env))
+        return _complain("bug", f"an error inside PAIOS: {error!r}", f"the details are in {details}", 1, args)
+
+
+def _keep(home: Path) -> str:
+    """Writes the traceback of the error being handled to the logs; where it is."""
+    import time
+    import traceback
+
+    path = home / "logs" / f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        traceback.print_exc()  # nowhere to keep it: the person sees it whole
+        return "the lines above"
+    return str(path)
 
 
 def _cwd(env: Mapping[str, str]) -> Path:
