@@ -341,6 +341,7 @@ async def test_an_answer_begun_again_is_not_said_twice(again: str, said: str, ev
         await speech.hear({"type": "content_block_start", "content_block": {"type": "text", "text": ""}})
         for piece in (text[:3], text[3:]):
             await speech.hear({"type": "content_block_delta", "delta": {"type": "text_delta", "text": piece}})
+        await speech.hear({"type": "message_stop"})  # Claude Code makes it up
     assert events.said == said
     assert speech.usage.input == 10
 

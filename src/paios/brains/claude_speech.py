@@ -43,10 +43,10 @@ class Speech:
                 self._message = message_id
                 self._usage[message_id] = tokens.anthropic(usage)
                 self._begin()
-            case {"type": "message_delta", "usage": dict(usage)} if self._message:
+            case {"type": "message_delta", "delta": dict(delta), "usage": dict(usage)} if self._message:
+                # Not `message_stop`: Claude Code makes one up for a broken stream.
+                self._complete = delta.get("stop_reason") is not None
                 self._usage[self._message] = replace(self._usage[self._message], output=tokens.anthropic(usage).output)
-            case {"type": "message_stop"}:
-                self._complete = True
             case {"type": "content_block_start", "content_block": {"type": "text"}}:
                 self._paragraph = True
             case {"type": "content_block_delta", "delta": {"type": "text_delta", "text": str(text)}} if text:

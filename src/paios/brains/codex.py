@@ -409,9 +409,6 @@ class CodexBrain:
                 talk.active[params["threadId"]] = params["turn"]["id"]
             case "turn/completed":
                 talk.active.pop(params["threadId"], None)
-            case "thread/started":
-                thread = params["thread"]
-                talk.spending.setdefault(thread["id"], _Spending(thread.get("model") or talk.model))
             case "model/rerouted":
                 talk.spending[params["threadId"]].model = params.get("toModel")
             case "account/rateLimits/updated":

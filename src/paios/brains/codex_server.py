@@ -96,7 +96,8 @@ class AppServer(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._pending: dict[int, Call] = {}
         self._ears: dict[str, MemoryObjectSendStream[Message]] = {}
-        self._parents: dict[str, str] = {}
+        self._roots: dict[str, str] = {}  # turn → thread, of the turns we began
+        self._parents: dict[str, str] = {}  # a sub-agent's thread → ours
         self._partial: list[bytes] = []
         self._stderr: deque[bytes] = deque(maxlen=40)
         self._last_id = 0
@@ -180,6 +181,7 @@ class AppServer(asyncio.SubprocessProtocol):
         if ear := self._ears.pop(thread, None):
             ear.close()
         self._parents = {child: parent for child, parent in self._parents.items() if parent != thread}
+        self._roots = {turn: root for turn, root in self._roots.items() if root != thread}
 
     def tail(self) -> str:
         """The last lines it wrote to stderr."""
@@ -250,8 +252,8 @@ class AppServer(asyncio.SubprocessProtocol):
                 call.settle(message)
             return
         params, heard = message.get("params") or {}, False
-        if message["method"] == "thread/started":
-            self._adopt(params["thread"])
+        if message["method"] == "turn/started":
+            self._adopt(params["threadId"], params["turn"])
         thread = params.get("threadId") or params.get("conversationId")
         if thread is None and "id" not in message:  # about the account: everyone's business
             ears = list(self._ears.values())
@@ -264,11 +266,16 @@ class AppServer(asyncio.SubprocessProtocol):
         if "id" in message and not heard:
             self.refuse(message)
 
-    def _adopt(self, thread: Message) -> None:
-        """A sub-agent speaks to whoever listens to its parent, whatever its depth."""
-        parent = thread.get("parentThreadId")
-        if parent:
-            self._parents[thread["id"]] = self._parents.get(parent, parent)
+    def _adopt(self, thread: str, turn: Message) -> None:
+        """
+        A sub-agent speaks to whoever listens to the thread its work began in, whatever its depth. Its turns name the turn
+        they go back to; nothing announces its thread (`thread/started` comes for ours only).
+        """
+        root = turn.get("rootTurnId") or turn["id"]
+        if root == turn["id"]:
+            self._roots[root] = thread
+        elif root in self._roots:
+            self._parents[thread] = self._roots[root]
 
     def _write(self, message: Message) -> None:
         stdin = self._transport.get_pipe_transport(0) if self._transport is not None else None

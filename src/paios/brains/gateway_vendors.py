@@ -13,7 +13,7 @@ import anyio
 
 from paios.base.errors import BrainError, BrainRefused, BrainUnavailable
 from paios.base.types import Usage
-from paios.brains.endpoint import Endpoint
+from paios.brains.endpoint import VENDORS, Endpoint
 from paios.observability.usage import price
 
 if TYPE_CHECKING:
@@ -139,15 +139,17 @@ def is_forwarded(model: str) -> bool:
 
 def cost(endpoint: Endpoint, model: str, usage: Usage) -> Decimal | None:
     """The cost by the list of whoever serves it; a server whose list nobody has costs what nobody knows."""
-    if endpoint.kind in ("openai", "anthropic", "google", "openrouter"):
-        return price(model, usage, provider=endpoint.kind)
-    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415  (0.3 s of CPU)
+    provider: str = endpoint.kind
+    if endpoint.kind not in VENDORS:
+        from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415  (0.3 s of CPU)
 
-    try:
-        served_by = get_snapshot().find_provider(None, None, endpoint.url).id
-    except LookupError:
-        return None
-    return price(model, usage, provider=served_by)
+        try:
+            provider = get_snapshot().find_provider(None, None, endpoint.url).id
+        except LookupError:
+            return None
+    paid = price(model, usage, provider=provider)
+    # A list may know a model without its price; only OpenRouter has models that say themselves that they are free.
+    return None if paid == 0 and not model.endswith(":free") else paid
 
 
 def status_of(error: ModelAPIError) -> int:

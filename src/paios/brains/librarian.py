@@ -135,22 +135,16 @@ _TASK = re.compile(
     r"(?:اكتب|تكتب|كتابه|الف|صغ|اصلح|صحح|انشي|ترجم|ارسم|صمم|احذف|شغل|اطفي|افتح|اغلق|ذكرني|لخص|تلخص|برمج|احسب|ارسل|احجز"
     r"|نفذ|عدل|تخيل|غني|اضف)(?:ي|لي|ها|ه)?(?:\W|$)"
 )
-_MARKER = re.compile(
-    r"^\W*(?:`{3}.*|~{3}.*|</?[\w-]+(?: [^>]*)?>|[-=#*\[(<]+ ?.*|(?:file|attachment|attached|ملف)\b.*:)\W*$", re.I
-)
+_TAG = re.compile(r"</?file\b[^>\n]*>")
 
 
 def _question(turn: Turn) -> str:
-    """The person's words: the turn's text without the attached files it carries and the lines that announce them."""
+    """The person's words: the turn's text without the attached files it carries and the tags that announce them."""
     text = turn.text
     for source in turn.sources:
         if source.text and source.text.strip():
             text = text.replace(source.text.strip(), "\n")
-    if turn.sources:
-        names = [source.path.name for source in turn.sources]
-        lines = text.split("\n")
-        text = "\n".join(ln for ln in lines if not (_MARKER.match(ln) and (any(n in ln for n in names) or len(ln.split()) < 2)))
-    return text.strip()[:4000]
+    return (_TAG.sub("", text) if turn.sources else text).strip()[:4000]
 
 
 # Names of everyday things in both languages, each as stems; enough for a question to find its page, not to translate.
