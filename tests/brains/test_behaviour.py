@@ -21,7 +21,13 @@ from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Attachment, Message, Reply, Turn, new_trace
 from paios.brains.brain import Brain
+from paios.brains.claude import ClaudeBrain
+from paios.brains.codex import CodexBrain
 from paios.brains.echo import EchoBrain
+from paios.brains.endpoint import Endpoint
+from paios.brains.endpoint import Kind as Api
+from paios.brains.gateway import GatewayBrain
+from paios.brains.librarian import LibrarianBrain
 from paios.testing.recorders import Asked, Heard
 from paios.testing.scene import USAGE, Scene
 
@@ -45,26 +51,19 @@ class Kind:
     cannot: Mapping[str, str] = field(default_factory=dict)
 
 
-def _made(module: str, cls: str) -> Any:
-    return getattr(pytest.importorskip(f"paios.brains.{module}", exc_type=ModuleNotFoundError), cls)
-
-
 def _claude(_: Scene, env: Mapping[str, str], owner: Owner) -> Brain:
-    brain: Brain = _made("claude", "ClaudeBrain")(env=env, owner=owner)
-    return brain
+    return ClaudeBrain(env=env, owner=owner)
 
 
 def _codex(_: Scene, env: Mapping[str, str], owner: Owner) -> Brain:
-    brain: Brain = _made("codex", "CodexBrain")(env=env, owner=owner)
-    return brain
+    return CodexBrain(env=env, owner=owner)
 
 
-def _gateway(kind: str, models: tuple[str, ...]) -> Callable[[Scene, Mapping[str, str], Owner], Brain]:
+def _gateway(kind: Api, model: str) -> Callable[[Scene, Mapping[str, str], Owner], Brain]:
     def make(scene: Scene, env: Mapping[str, str], owner: Owner) -> Brain:
         url = scene.url if kind == "anthropic" else scene.openai_url
-        endpoint = _made("endpoint", "Endpoint")("scripted", kind, url, "sk-test", models, "the test")
-        brain: Brain = _made("gateway", "GatewayBrain")(env=env, owner=owner, endpoints=(endpoint,), discover=False)
-        return brain
+        endpoint = Endpoint("scripted", kind, url, "sk-test", (model,), "the test")
+        return GatewayBrain(env=env, owner=owner, endpoints=(endpoint,), discover=False)
 
     return make
 
@@ -73,17 +72,19 @@ _NO_MODEL = "it calls no model"
 ECHO = Kind("echo", lambda *_: EchoBrain(), cannot={"model": _NO_MODEL})
 CLAUDE = Kind("claude", _claude, ("Bash", "command"), real=True)
 CODEX = Kind("codex", _codex, ("exec_command", "cmd"), real=True, warm=True)
+APIS: tuple[tuple[Api, str], ...] = (
+    ("anthropic", "claude-sonnet-5-5"),
+    ("openai", "gpt-5.1"),
+    ("openai-compatible", "stub-model"),
+)
 GATEWAYS = [
-    Kind(f"gateway-{kind}", _gateway(kind, (model,)), ("run_command", "command"), no_such_model="scripted/no-such-model")
-    for kind, model in (("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-5.1"), ("openai-compatible", "stub-model"))
+    Kind(f"gateway-{api}", _gateway(api, model), ("run_command", "command"), no_such_model="scripted/no-such-model")
+    for api, model in APIS
 ]
-LIBRARIAN = Kind("librarian", lambda *_: _librarian(), cannot={"model": _NO_MODEL, "repeats": "it only quotes its sources"})
+LIBRARIAN = Kind(
+    "librarian", lambda *_: LibrarianBrain(folders=()), cannot={"model": _NO_MODEL, "repeats": "it only quotes its sources"}
+)
 KINDS = [ECHO, CLAUDE, CODEX, *GATEWAYS, LIBRARIAN]
-
-
-def _librarian() -> Brain:
-    brain: Brain = _made("librarian", "LibrarianBrain")(folders=())
-    return brain
 
 
 def brains(*needs: str) -> pytest.MarkDecorator:
@@ -138,6 +139,19 @@ async def test_it_has_a_name_and_can_be_tried(house: House) -> None:
     assert house.brain.name == house.kind.name.partition("-")[0]
     if house.kind is not LIBRARIAN:
         assert house.brain.absent() == ""
+
+
+@brains()
+async def test_what_was_said_is_the_reply(house: House) -> None:
+    path = house.cwd / "harbour.txt"
+    path.write_text("The harbour opens at nine in the morning.", encoding="utf-8")
+    source = Attachment(path, "text/plain", path.stat().st_size, path.read_text(encoding="utf-8"))
+    prompt = "When does the harbour open?" if house.kind is LIBRARIAN else house.to_say("At nine in the morning.")
+
+    reply = await house.think(prompt, sources=(source,))
+
+    assert "nine" in reply.text
+    assert house.events.said == reply.text
 
 
 @brains("repeats")
@@ -282,14 +296,37 @@ async def test_reasoning_is_no_part_of_the_answer(house: House) -> None:
 
 
 @brains("repeats")
-async def test_an_overloaded_model_makes_it_unavailable(house: House) -> None:
-    house.scene.refuses(529, "Overloaded").forever()
+@pytest.mark.parametrize(
+    ("status", "reason"), [(401, "logged_out"), (429, "limited"), (500, "overloaded"), (529, "overloaded")]
+)
+async def test_a_model_that_does_not_answer_makes_it_unavailable_and_says_why(house: House, status: int, reason: str) -> None:
+    house.scene.refuses(status, "not now").forever()
 
     with pytest.raises(BrainUnavailable) as caught:
-        await house.think("#fail overloaded no capacity" if house.kind is ECHO else "hi")
+        await house.think(f"#fail {reason} not now" if house.kind is ECHO else "hi")
 
-    assert (caught.value.reason, caught.value.brain) == ("overloaded", house.brain.name)
+    assert (caught.value.reason, caught.value.brain) == (reason, house.brain.name)
     assert house.events.said == ""
+
+
+@brains("model")
+async def test_an_answer_that_is_no_json_makes_it_unavailable(house: House) -> None:
+    house.scene.garbles().forever()
+
+    with pytest.raises(BrainUnavailable):
+        await house.think("hi")
+
+
+@brains("model")
+async def test_an_error_in_the_middle_of_the_stream_makes_it_unavailable_after_what_was_said(house: House) -> None:
+    text = "Half an answer"
+    house.scene.breaks(text, 529, chunk_delay_s=0.05).forever()
+
+    with pytest.raises(BrainUnavailable) as caught:
+        await house.think("hi")
+
+    assert caught.value.reason == "overloaded"
+    assert text.startswith(house.events.said)  # whatever was tried again, nothing is said twice
 
 
 @brains("repeats")

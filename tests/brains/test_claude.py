@@ -420,7 +420,7 @@ async def test_a_model_that_does_not_answer_makes_the_brain_unavailable(
 async def test_claude_code_tries_three_times_at_most(
     brain: ClaudeBrain, turn: Turn, gate: Asked, events: Heard, scene: Scene
 ) -> None:
-    scene.refuses(529).forever()
+    scene.refuses(500).forever()  # of a 529 Claude Code has had enough after three by itself
     await unavailable(brain, turn, gate, events)
     assert len(scene.requests) == 3
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +21,7 @@ from paios.base.errors import BrainRefused, BrainUnavailable
 from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Action, Attachment, Message, Session, Turn, Usage, Verdict
-from paios.brains import codex_items
+from paios.brains import codex_facts, codex_items
 from paios.brains.codex import CodexBrain
 from paios.observability.usage import price
 from paios.testing.recorders import Asked, Heard
@@ -162,6 +164,24 @@ async def test_an_mcp_tool_is_asked_for(
     assert [(a.kind, a.target, json.loads(a.arguments)) for a in gate.actions] == [("tool", "notes.add", {"what": "milk"})]
     assert mark.exists() == allowed
     assert events.acts[-1] == ("tool", "notes.add", "done" if allowed else "denied")
+
+
+async def test_a_shell_that_is_kept_open_is_closed_when_what_is_typed_into_it_is_denied(
+    brain: CodexBrain, scene: Scene, owner: Owner, cwd: Path, gate: Asked
+) -> None:
+    scene.calls(SHELL, {"cmd": "bash --norc", "tty": True, "yield_time_ms": 250}).says("opened")
+    with anyio.fail_after(30):
+        session = (await brain.think(ask(cwd), gate, Heard())).session
+        found = re.search(r"session ID (\d+)", scene.tool_results()[-1])
+        assert found and _running(owner, ["bash", "--norc"])
+        scene.calls("write_stdin", {"session_id": int(found[1]), "chars": "rm -r .\n"}).says("typed")
+        events = Heard()
+        await brain.think(ask(cwd, session=session), Asked(False), events)
+        assert [act for act in events.acts if act[1] == "rm -r ."] == [
+            ("run", "rm -r .", "started"),
+            ("run", "rm -r .", "denied"),
+        ]
+        assert not _running(owner, ["bash", "--norc"])
 
 
 async def test_a_turn_goes_on_while_another_one_waits_for_an_approval(
@@ -343,11 +363,11 @@ async def test_a_cancelled_turn_takes_its_command_with_it_and_leaves_the_server(
     with anyio.fail_after(30):
         async with anyio.create_task_group() as turns:
             turns.start_soon(brain.think, ask(cwd, read_only=False), gate, events)
-            while not _sleeping(owner):  # noqa: ASYNC110
+            while not _running(owner, ["sleep", "333"]):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
             server = app_server(owner)
             turns.cancel_scope.cancel()
-        assert not _sleeping(owner)
+        assert not _running(owner, ["sleep", "333"])
         assert server.is_running()
         scene.clear().says("still here")
         assert (await brain.think(ask(cwd), gate, Heard())).text == "still here"
@@ -355,16 +375,12 @@ async def test_a_cancelled_turn_takes_its_command_with_it_and_leaves_the_server(
     assert tagged(owner.id) == []
 
 
-def _sleeping(owner: Owner) -> list[str]:
-    found = []
+def _running(owner: Owner, command: list[str]) -> bool:
     for pid in tagged(owner.id):
-        try:
-            command = psutil.Process(pid).cmdline()
-        except psutil.Error:
-            continue
-        if command[:2] == ["sleep", "333"]:
-            found.append(" ".join(command))
-    return found
+        with suppress(psutil.Error):
+            if psutil.Process(pid).cmdline() == command:
+                return True
+    return False
 
 
 async def test_closing_ends_what_a_command_left_running(
@@ -504,8 +520,8 @@ def test_quota_windows_have_names_and_say_when_a_limit_ends() -> None:
         "primary": {"usedPercent": 100, "windowDurationMins": 300, "resetsAt": int(now.timestamp()) + 600},
         "secondary": {"usedPercent": 40, "windowDurationMins": 10_080, "resetsAt": None},
     }
-    assert [(w.name, w.used_percent) for w in codex_items.windows(limits)] == [("5h", 100.0), ("weekly", 40.0)]
-    error = codex_items.problem({"message": "out of tokens", "codexErrorInfo": "usageLimitExceeded"}, limits, now)
+    assert [(w.name, w.used_percent) for w in codex_facts.windows(limits)] == [("5h", 100.0), ("weekly", 40.0)]
+    error = codex_facts.problem({"message": "out of tokens", "codexErrorInfo": "usageLimitExceeded"}, limits, now)
     assert isinstance(error, BrainUnavailable)
     assert (error.reason, error.retry_after_s) == ("limited", 600.0)
 

@@ -53,6 +53,9 @@ UNANSWERABLE = (
     "Which vaccines does the staff need for travel to Brazil?",
     "Does the service support GraphQL subscriptions?",
     "What is the meaning of life?",
+    "Which laptop brand does the Berlin warehouse order for new colleagues in winter?",
+    "How many employees attended the climate conference with their manager on Thursday?",
+    "Does the insurance of the studio cover accidents of guests skiing on Monday?",
     "ما عاصمة البرازيل؟",
     "كم سعر تذكرة الطيران إلى دبي؟",
     "من هو مدير المدرسة الجديد؟",
@@ -137,6 +140,11 @@ async def test_the_frame_speaks_the_language_of_the_question_and_the_quotation_t
     reply, _ = await ask("كم يوم إجازة للموظف؟", LibrarianBrain(), (attached(LIBRARY / "handbook.md"),))
     assert "من ملفاتك" in reply.text
     assert "25 days of paid leave" in reply.text
+
+
+async def test_a_keyword_that_is_also_a_verb_is_looked_up() -> None:
+    reply, _ = await ask("deploy script", LibrarianBrain(folders=(LIBRARY,)))
+    assert "run the deploy script" in reply.text
 
 
 async def test_what_is_said_is_the_reply_after_the_passages_and_costs_nothing() -> None:

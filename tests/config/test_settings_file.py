@@ -181,13 +181,18 @@ def test_any_text_is_settings_or_a_complaint(text: str) -> None:
 # --- writing whole
 
 
-def test_a_file_is_closed_to_others_whatever_the_umask_is(tmp_path: Path) -> None:
-    old = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o277])
+def test_a_file_is_its_owner_s_alone_whatever_the_umask_is(tmp_path: Path, umask: int) -> None:
+    old = os.umask(umask)
     try:
-        files.write_whole(tmp_path / "new" / "a.json", b"x")
+        files.write_whole(tmp_path / "a.json", b"x")
     finally:
         os.umask(old)
-    assert stat.S_IMODE((tmp_path / "new" / "a.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_is_made_is_its_owner_s_alone(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / "new" / "a.json", b"x")
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 

@@ -57,7 +57,7 @@ def test_a_call_for_a_brain_is_heard(text: str, brain: str) -> None:
         'translate "ask Claude to write a poem" to French',
         "what does `use codex for this` do",
         "> ask claude to reply\n\nwhat did he mean?",
-        "Summarise this e-mail:\n\nHi Sam,\n\nask Claude to send the contract and use codex for the script. Then call me.\n\nBest, Jo",
+        "Summarise this e-mail:\n\nHi Sam,\n\nask Claude to send the contract. Use codex for the script, then call me.\n\nJo",
         "What should I reply?\n\nFrom: Ann\nSubject: hi\n\nplease ask claude to come",
         "explain\n```\nask claude to x\n```",
         "ما هو كلود؟",
@@ -95,3 +95,14 @@ def test_of_a_long_text_the_first_and_last_sentences_instruct() -> None:
 
 def test_text_that_is_only_a_quotation_is_what_was_said() -> None:
     assert parts('"to be or not to be"').own == '"to be or not to be"'
+
+
+@pytest.mark.parametrize("line", ["if you have time, do the following:", "For my daughter:", "with love:"])
+def test_prose_that_opens_like_code_stays_the_persons_own(line: str) -> None:
+    assert line in parts(f"{line}\nwrite a poem").own
+
+
+def test_unfenced_code_is_told_apart_from_the_question() -> None:
+    taken = parts("why is this slow\n\nfor x in items:\n    if x in seen:\n        total += 1\n")
+    assert taken.own == "why is this slow"
+    assert "total += 1" in taken.code

@@ -109,6 +109,7 @@ class ClaudeProcess:
         """Ends the child and all it has started. Called by the SDK from a shielded scope; every wait is bounded."""
         process, self._process = self._process, None
         if process is None:
+            self._stderr.close()
             return
         if process.stdin is not None:
             with suppress(anyio.BrokenResourceError, BrokenPipeError):

@@ -26,6 +26,7 @@ from paios.base.errors import BrainRefused, BrainUnavailable
 from paios.base.events import Acted, Bound, Said, Spent, Thought
 from paios.base.process import TAG, Owner, child_env, find_program
 from paios.base.types import BrainStatus, Reply, Session, Turn, Usage, Window
+from paios.brains import codex_facts as facts
 from paios.brains import codex_items as items
 from paios.brains.brain import Emit, Gate
 from paios.brains.codex_server import MARK, AppServer, Call, Message, RpcError, ServerGone
@@ -38,31 +39,6 @@ START_S = 20.0  # 0.25–0.6 s measured; a cold disk has 300 MB to page in
 OPEN_S = 60.0  # a thread waits for the user's MCP servers that are marked `required`
 INTERRUPT_S = 3.0
 STATUS_S = 5.0
-_GUARDED = (".git", ".codex", ".agents", ".aws")  # folders Codex write-protects inside a writable workspace
-
-
-@dataclass(slots=True)
-class _Spending:
-    """Tokens of one thread within one turn. The server counts per thread, over all its turns and resumes."""
-
-    model: str | None
-    before: Mapping[str, Any] | None = None  # the thread's total when the turn began, if it was told
-    first: Mapping[str, Any] | None = None
-    last: Mapping[str, Any] | None = None
-
-    def note(self, counted: Mapping[str, Any], ours: bool) -> None:
-        if not ours:  # a resumed thread repeats its last count, under its old turn's id
-            self.before = counted["total"]
-        else:
-            self.first = self.first or counted
-            self.last = counted
-
-    def usage(self) -> Usage:
-        """The growth of the total: repeated notices, which do occur, count once."""
-        if self.last is None or self.first is None:
-            return Usage()
-        before = items.usage(self.before) if self.before else items.usage(self.first["total"]) - items.usage(self.first["last"])
-        return items.usage(self.last["total"]) - before
 
 
 @dataclass(slots=True)
@@ -82,8 +58,9 @@ class _Talk:
     offline: int = 0  # times the server said it waits for the network
     open: dict[str, Message] = field(default_factory=dict)  # items begun and not ended
     judged: dict[str, bool] = field(default_factory=dict)  # item id → the gate's answer
+    typing: list[str] = field(default_factory=list)  # commands that input was asked and allowed for
     active: dict[str, str] = field(default_factory=dict)  # thread → its running turn; sub-agents have threads of their own
-    spending: dict[str, _Spending] = field(default_factory=dict)
+    spending: dict[str, facts.Spending] = field(default_factory=dict)
 
 
 class CodexBrain:
@@ -113,7 +90,7 @@ class CodexBrain:
                 server = await self._running()
                 thread, model, text = await self._open(server, turn)
                 talk = _Talk(turn, thread, model, gate, emit)
-                talk.spending[thread] = _Spending(model, self._totals.get(thread))
+                talk.spending[thread] = facts.Spending(model, self._totals.get(thread))
                 return await self._converse(server, talk, text)
             except ServerGone as error:
                 raise BrainUnavailable(
@@ -133,14 +110,14 @@ class CodexBrain:
             return BrainStatus(
                 NAME, ready=False, detail=str(error) or "no answer from the app-server", remedy="run `codex doctor`"
             )
-        login = _login(account)
+        login = facts.login(account)
         return BrainStatus(
             NAME,
             ready=login != "logged out",
             version=server.version,
             login=login,
             detail=self._note,
-            remedy=items.LOG_IN if login == "logged out" else "",
+            remedy=facts.LOG_IN if login == "logged out" else "",
             windows=windows,
             models=tuple(str(m["id"]) for m in models.get("data", []) if not m.get("hidden")),
         )
@@ -189,7 +166,7 @@ class CodexBrain:
     async def _windows(self, server: AppServer) -> tuple[Window, ...]:
         with suppress(RpcError):  # needs a ChatGPT login: an API key or another provider has no such windows
             self._limits = (await server.request("account/rateLimits/read")).get("rateLimits") or {}
-        return items.windows(self._limits)
+        return facts.windows(self._limits)
 
     # ---- a thread
 
@@ -219,36 +196,11 @@ class CodexBrain:
         raise BrainUnavailable(NAME, f"no thread after {OPEN_S:.0f} s; is a required MCP server stuck?", reason="silent")
 
     def _fence(self, server: AppServer, turn: Turn) -> Message:
-        """
-        The permission profile of the thread. `:minimal` is what programs need of the system; Codex re-executes itself
-        inside its sandbox, so its own folder must be readable too.
-        """
-        home = Path(self._program).resolve()
-        # An npm install is a script in …/@openai/codex/bin that runs the program in a sibling package.
-        own = home.parent.parent if home.parent.name == "bin" else home.parent
-        if home.suffix == ".js":
-            own = home.parents[2]
-        common = {":minimal": "read", str(own): "read"}
-        # Codex guards these folders by mounting over them, and under a named profile leaves empty ones behind where they
-        # did not exist (0.163): an empty `.git` in everyone's folder. Those that exist stay guarded.
-        free = {name: "write" for name in _GUARDED if not (turn.cwd / name).exists()}
-        profiles = {
-            "paios-read": {"filesystem": {**common, ":workspace_roots": {".": "read"}}},
-            "paios-edit": {
-                "filesystem": {**common, ":workspace_roots": {".": "write", **free}, ":tmpdir": "write", ":slash_tmp": "write"}
-            },
-        }
-        name = "paios-read" if turn.read_only else "paios-edit"
-        return {
-            "permissions": name,
-            "config": {
-                "permissions": profiles,
-                "default_permissions": name,  # profiles without a default are an error
-                # A user may keep the environment from commands; these two find what a turn leaves running.
-                f"shell_environment_policy.set.{TAG}": self._owner.id,
-                f"shell_environment_policy.set.{MARK}": server.mark,
-            },
-        }
+        fence = items.fence(self._program, turn.cwd, read_only=turn.read_only)
+        # A user may keep the environment from commands; these two find what a turn leaves running.
+        for name, value in ((TAG, self._owner.id), (MARK, server.mark)):
+            fence["config"][f"shell_environment_policy.set.{name}"] = value
+        return fence
 
     # ---- a turn
 
@@ -263,7 +215,7 @@ class CodexBrain:
                 # Again, because a thread that is still loaded ignores what `thread/resume` says of these.
                 "cwd": str(turn.cwd),
                 "approvalPolicy": "untrusted",
-                "permissions": "paios-read" if turn.read_only else "paios-edit",
+                "permissions": items.READ if turn.read_only else items.EDIT,
             }
             if turn.model:
                 params["model"] = turn.model
@@ -282,7 +234,7 @@ class CodexBrain:
             raise ServerGone(server.tail())
         if talk.end.get("status") != "completed":
             error = talk.end.get("error") or {"message": f"the turn was {talk.end.get('status')}"}
-            raise items.problem(error, self._limits, datetime.now(UTC))
+            raise facts.problem(error, self._limits, datetime.now(UTC))
         return Reply(talk.last, talk.model, Session(NAME, talk.thread))
 
     async def _follow(self, server: AppServer, talk: _Talk, ear: MemoryObjectReceiveStream[Message]) -> None:
@@ -298,6 +250,8 @@ class CodexBrain:
                 async for message in ear:
                     if "id" in message:
                         asking.start_soon(self._answer, server, talk, message)
+                    elif message["method"] == "item/commandExecution/terminalInteraction":
+                        asking.start_soon(self._typed, server, talk, message["params"])
                     else:
                         await self._hear(talk, message)
                     if talk.end is not None:
@@ -331,6 +285,8 @@ class CodexBrain:
                         await server.request("thread/backgroundTerminals/clean", {"threadId": thread})
                 return
             await server.stop()
+        if server.gone.is_set():
+            await server.stop()  # what it started outlives it
 
     async def _answer(self, server: AppServer, talk: _Talk, request: Message) -> None:
         method, params = request["method"], request.get("params") or {}
@@ -339,13 +295,35 @@ class CodexBrain:
         allowed = bool(actions)
         for action in actions:
             allowed = allowed and (await talk.gate(action)).allowed
-        if item:
+        if params.get("kind") == "writeStdin" and allowed:
+            talk.typing.append(params["itemId"])
+        elif item:
             talk.judged[item["id"]] = allowed
         result = items.reply(method, params, allowed)
         if result is None:
             server.refuse(request)
         else:
             server.answer(request, result)
+
+    async def _typed(self, server: AppServer, talk: _Talk, params: Message) -> None:
+        """
+        Codex asks before it types into a running command only if the sandbox has changed since that began (0.163), so the
+        gate hears of the rest when it has been typed: if it says no, the command is ended before it is given more.
+        """
+        action = items.typed(params, talk.turn.cwd)
+        if not action.target:
+            return  # only a look at its output
+        await talk.emit(Acted(action, "started"))
+        allowed = params["itemId"] in talk.typing
+        if allowed:
+            talk.typing.remove(params["itemId"])
+        try:
+            allowed = allowed or (await talk.gate(action)).allowed
+        finally:  # also when the turn ends before the gate has answered
+            with anyio.move_on_after(INTERRUPT_S, shield=True), suppress(ServerGone, RpcError):
+                if not allowed:
+                    await server.request("thread/backgroundTerminals/clean", {"threadId": params["threadId"]})
+                await talk.emit(Acted(action, "done" if allowed else "denied"))
 
     async def _hear(self, talk: _Talk, message: Message) -> None:
         params = message.get("params") or {}
@@ -402,7 +380,7 @@ class CodexBrain:
         match message["method"]:
             case "thread/tokenUsage/updated":
                 thread = params["threadId"]
-                spending = talk.spending.setdefault(thread, _Spending(talk.model))
+                spending = talk.spending.setdefault(thread, facts.Spending(talk.model))
                 spending.note(params["tokenUsage"], ours=thread != talk.thread or params["turnId"] == talk.turn_id)
                 self._totals[thread] = params["tokenUsage"]["total"]
             case "turn/started":
@@ -429,15 +407,6 @@ def _mcp_item(talk: _Talk, params: Message) -> Message:
         if item["type"] == "mcpToolCall" and item["server"] == params.get("serverName") and item.get("arguments") == wanted:
             return item
     return {}
-
-
-def _login(account: Message) -> str:
-    kind = (account.get("account") or {}).get("type")
-    if kind == "chatgpt":
-        return "subscription"
-    if kind:
-        return "api key"
-    return "logged out" if account.get("requiresOpenaiAuth") else "none needed"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

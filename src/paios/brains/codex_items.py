@@ -1,4 +1,4 @@
-"""What the app-server's items, approval requests, errors and counters mean in the words of the house.
+"""What the app-server's items and approval requests mean in the words of the house, and how they are answered.
 
 Pure: from the protocol's JSON (codex-cli 0.163, `codex app-server generate-json-schema`) to our types. Fields that an
 older or newer server leaves out are tolerated; a request that cannot be understood yields no action, and is declined.
@@ -11,17 +11,16 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from paios.base.errors import BrainError, BrainRefused, BrainUnavailable, Reason
-from paios.base.types import Action, ActionKind, Usage, Window
-from paios.observability import usage as tokens
+from paios.base.types import Action, ActionKind
 
 Item = Mapping[str, Any]
 NAME = "codex"
 OUTPUT_CHARS = 2_000
+READ, EDIT = "paios-read", "paios-edit"  # our permission profiles
+_GUARDED = (".git", ".codex", ".agents", ".aws")  # folders Codex write-protects inside a writable workspace
 
 # ---- actions
 
@@ -148,6 +147,11 @@ def _url(item: Item) -> str:
     return str(asked.get("url") or asked.get("query") or "")
 
 
+def typed(params: Mapping[str, Any], cwd: Path) -> Action:
+    """What was typed into a command that was still running."""
+    return Action("run", "write_stdin", str(params.get("stdin") or "").strip(), cwd, NAME, str(params.get("itemId") or ""))
+
+
 def asked(method: str, params: Mapping[str, Any], item: Item, cwd: Path) -> tuple[Action, ...]:
     """
     What the approval request wants to do; *item* is what the server announced under the request's `itemId`, or empty.
@@ -227,116 +231,29 @@ def _json(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-# ---- counters
+# ---- the fence
 
 
-def usage(counted: Mapping[str, Any]) -> Usage:
-    """One of the protocol's token counts. Cached and cache-writing tokens are inside its input count, as OpenAI has it."""
-    seen = tokens.openai(
-        {
-            "input_tokens": counted.get("inputTokens", 0),
-            "cached_input_tokens": counted.get("cachedInputTokens", 0),
-            "output_tokens": counted.get("outputTokens", 0),
-            "reasoning_output_tokens": counted.get("reasoningOutputTokens", 0),
-        }
-    )
-    written = min(int(counted.get("cacheWriteInputTokens") or 0), seen.input)
-    return replace(seen, input=seen.input - written, cache_write=written)
+def fence(program: str, cwd: Path, *, read_only: bool) -> dict[str, Any]:
+    """
+    The part of a thread's parameters that confines its commands: to reading, or changing, *cwd*, without network.
 
-
-def windows(limits: Mapping[str, Any]) -> tuple[Window, ...]:
-    """The rate-limit windows of `account/rateLimits/read`: "5h", "weekly", else their length."""
-    found = []
-    for raw in (limits.get("primary"), limits.get("secondary")):
-        if raw:
-            resets = raw.get("resetsAt")
-            found.append(
-                Window(
-                    _window_name(raw.get("windowDurationMins")),
-                    float(raw.get("usedPercent", 0)),
-                    datetime.fromtimestamp(resets, UTC) if resets else None,
-                )
-            )
-    return tuple(found)
-
-
-def _window_name(minutes: int | None) -> str:
-    if not minutes:
-        return "limit"
-    if minutes == 7 * 24 * 60:
-        return "weekly"
-    return f"{minutes // 1440}d" if minutes % 1440 == 0 else f"{round(minutes / 60)}h"
-
-
-# ---- errors
-
-_REASONS: dict[str, Reason] = {
-    "unauthorized": "logged_out",
-    "usageLimitExceeded": "limited",
-    "rateLimitExceeded": "limited",
-    "sessionBudgetExceeded": "limited",
-    "flexUnavailable": "overloaded",
-    "serverOverloaded": "overloaded",
-    "internalServerError": "overloaded",
-    "sandboxError": "broken",
-}
-_REFUSALS = {"contextWindowExceeded", "badRequest", "cyberPolicy", "misalignmentPolicyViolation", "tooManyDenials"}
-_STATUS = re.compile(r"(?:unexpected status|last status:|status code) (\d{3})")
-LOG_IN = "run `codex login` and try again"
-
-
-def problem(error: Mapping[str, Any], limits: Mapping[str, Any], now: datetime) -> BrainError:
-    """The error of a failed turn. *limits* is the last rate-limit snapshot, *now* what its reset times are compared with."""
-    info = error.get("codexErrorInfo")
-    kind, status = (
-        (info, None)
-        if not isinstance(info, dict)
-        else next(iter((k, (v or {}).get("httpStatusCode")) for k, v in info.items()))
-    )
-    message = _plain(str(error.get("message") or "the turn failed"))
-    if kind in _REFUSALS:
-        return BrainRefused(NAME, message)
-    if status is None and (found := _STATUS.search(str(error.get("message", "")))):
-        status = int(found[1])  # `other` carries the HTTP status in its text only
-    if kind == "other" and message != str(error.get("message")):
-        return BrainRefused(NAME, message)  # a 400: the provider's JSON body is all there is
-    reason = _REASONS.get(str(kind)) or _by_status(status, cut=kind != "other" or "stream disconnected" in message)
-    if reason is None:
-        return BrainRefused(NAME, message)
-    return BrainUnavailable(
-        NAME,
-        message,
-        reason=reason,
-        retry_after_s=_resets_in(limits, now) if reason == "limited" else None,
-        remedy=LOG_IN if reason == "logged_out" else "",
-    )
-
-
-def _by_status(status: int | None, *, cut: bool) -> Reason | None:
-    if status is None:
-        return "cut" if cut else "broken"
-    if status in (401, 403):
-        return "logged_out"
-    if status in (402, 429):
-        return "limited"
-    return "overloaded" if status >= 500 else None
-
-
-def _plain(message: str) -> str:
-    """The vendor's own words when *message* is its JSON body."""
-    found = re.search(r"\{.*\}", message, re.DOTALL)
-    if found:
-        try:
-            body = json.loads(found[0])
-        except ValueError:
-            return message
-        inner = body.get("error") if isinstance(body.get("error"), dict) else body
-        return str(inner.get("message") or inner.get("detail") or message)
-    return message
-
-
-def _resets_in(limits: Mapping[str, Any], now: datetime) -> float | None:
-    """Seconds until the fullest window starts anew, if one is full."""
-    full = [w for w in windows(limits) if w.used_percent >= 100 and w.resets_at]
-    waits = [(w.resets_at - now).total_seconds() for w in full if w.resets_at]
-    return max(0.0, max(waits)) if waits else None
+    `:minimal` is what programs need of the system. Codex runs itself again inside its sandbox, so the folder of *program*
+    must be readable too. A profile that cannot read everything is also what makes Codex ask before it reads anything.
+    """
+    file = Path(program).resolve()
+    own = file.parent.parent if file.parent.name == "bin" else file.parent
+    if file.suffix == ".js":  # npm: a script in …/@openai/codex/bin starts the program in a sibling package
+        own = file.parents[2]
+    common = {":minimal": "read", str(own): "read"}
+    # Codex guards these by mounting over them, and under a profile that is not built in (0.163) leaves empty folders behind
+    # where there were none: a `.git` in everyone's folder. Those that exist stay guarded.
+    free = {name: "write" for name in _GUARDED if not (cwd / name).exists()}
+    workspace = {".": "write", **free}
+    profiles = {
+        READ: {"filesystem": {**common, ":workspace_roots": {".": "read"}}},
+        EDIT: {"filesystem": {**common, ":workspace_roots": workspace, ":tmpdir": "write", ":slash_tmp": "write"}},
+    }
+    name = READ if read_only else EDIT
+    # Profiles without a default are an error, even where one is chosen by name.
+    return {"permissions": name, "config": {"permissions": profiles, "default_permissions": name}}

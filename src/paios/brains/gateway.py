@@ -28,7 +28,18 @@ from paios.brains.brain import Emit, Gate
 from paios.brains.discover import PLACES, Place, discover, is_any_open, places
 from paios.brains.endpoint import Endpoint
 from paios.brains.gateway_http import open_client, served_models
-from paios.brains.gateway_vendors import NAME, adapter, again, cost, failure, is_forwarded, key_remedy, status_of, words_of
+from paios.brains.gateway_vendors import (
+    NAME,
+    adapter,
+    again,
+    cost,
+    failure,
+    is_forwarded,
+    key_remedy,
+    status_of,
+    whole,
+    words_of,
+)
 from paios.brains.tools import Toolbox
 
 if TYPE_CHECKING:
@@ -197,7 +208,7 @@ class _Call:
 
     async def run(self, http: httpx2.AsyncClient) -> Reply:
         images = await anyio.to_thread.run_sync(_read_images, self.turn.images)
-        agent, usage, history = await anyio.to_thread.run_sync(self._prepare, http)
+        agent, usage, history = await anyio.to_thread.run_sync(self._prepare, http, abandon_on_cancel=True)
         from pydantic_ai import BinaryContent, UsageLimits  # loaded by _prepare, off the event loop  # noqa: PLC0415
         from pydantic_ai.exceptions import AgentRunError, UserError  # noqa: PLC0415
 

@@ -158,7 +158,7 @@ _PATTERNS: tuple[tuple[Domain, float, str, str, str], ...] = (
         r"\bpros and cons\b|\bdifferences? between\b|\b(key|main) (points|takeaways|ideas?|arguments?)\b|"
         r"\btrue or false\b|\bvs\.?\s|"
         r"\bgood or bad\b|\b(positive|negative)(,| or| and)|\bwhich (one )?is (better|best|more)\b|\bshould (i|"
-        r"we) .* or\b|"
+        r"we) .{0,80} or\b|"
         r"\bis it (worth|better)\b|\bstep by step\b|\ba good idea\b|\bon a scale\b|\b(1|one) (to|and) (5|five|10|"
         r"ten)\b|"
         r"\b(decide|determine|predict|check) (whether|if|the)\b|\bgiven a list\b",
@@ -175,9 +175,9 @@ _PATTERNS: tuple[tuple[Domain, float, str, str, str], ...] = (
     ),
     (
         *("analysis", 1.5, "a calculation"),
-        r"\d\s*[+*/^×÷=]\s*\d|\d\s*%|\bhow (many|much) .*\b(if|than|left|altogether|total|each|per)\b|"
-        r"^if .*\d.*\d.*(how|what|when)\b",
-        r"\d\s*[+*/^×÷=]\s*\d|\d\s*[%٪]|\bكم .* (اذا|لو)\b|\b(اذا|لو) .* \bكم\b",
+        r"\d\s*[+*/^×÷=]\s*\d|\d\s*%|\bhow (many|much) .{0,80}\b(if|than|left|altogether|total|each|per)\b|"
+        r"^if\b(?=.*\d).{0,80}\b(how|what|when)\b",
+        r"\d\s*[+*/^×÷=]\s*\d|\d\s*[%٪]|\bكم .{0,80} (اذا|لو)\b|\b(اذا|لو) .{0,80} \bكم\b",
     ),
     (
         *("vision", 2.0, "a picture named"),
@@ -194,9 +194,9 @@ _PATTERNS: tuple[tuple[Domain, float, str, str, str], ...] = (
     (
         *("system", 3.5, "the computer's files and screen"),
         r"\b(take|grab|capture) (a |me )?(\w+ )?screenshot|\b(move|rename|organi[sz]e|delete|copy|sort|"
-        r"back ?up) .*\b(files?|folders?|"
+        r"back ?up) .{0,80}\b(files?|folders?|"
         r"photos|pictures|desktop|downloads)\b|\b(free up|how much) (disk |free |some )?(space|storage|memory|ram)",
-        r"\b(خذ|خذي|التقط|صور) .*شاشه|سطح المكتب|(انقل|رتب|نظم|احذف|انسخ|امسح) .*(ملف|ملفات|مجلد|صور|محذوفات)",
+        r"\b(خذ|خذي|التقط|صور) .{0,80}شاشه|سطح المكتب|(انقل|رتب|نظم|احذف|انسخ|امسح) .{0,80}(ملف|ملفات|مجلد|صور|محذوفات)",
     ),
     (
         *("system", 1.8, "a device to act on"),
@@ -229,9 +229,9 @@ _PATTERNS: tuple[tuple[Domain, float, str, str, str], ...] = (
         *("schedule", 1.5, "your time"),
         r"\bam i (free|busy|available)\b|\b(my|our) (\w+ly )?(day|week|month|afternoon|morning|evening|plans?|"
         r"next meeting)\b|"
-        r"\bdo i have (any|anything|a|an|to|coming)\b|\b(what|when)\b.*\bmy\b.*\b(today|tomorrow|week|day|next)\b|"
+        r"\bdo i have (any|anything|a|an|to|coming)\b|\b(what|when)\b.{0,60}\bmy\b.{0,60}\b(today|tomorrow|week|day|next)\b|"
         r"\bset (up )?(a|an|my|the)? ?(alarm|timer|meeting|reminder)|\bin \d+ (minutes?|hours?)\b|"
-        r"\bremember .*\b(on|at)\b",
+        r"\bremember .{0,80}\b(on|at)\b",
         r"(ماذا|ما|ايش|شو|وش) (لدي|عندي)|هل (لدي|عندي|انا (مشغول|متفرغ))|بعد \d+ (دقيق|دقايق|ساع)|عيد ميلاد|"
         r"\b(اجل|تاجيل|بتاجيل)\b",
     ),

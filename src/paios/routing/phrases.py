@@ -68,20 +68,20 @@ _MAIL = re.compile(
     re.M | re.I,
 )
 _CODE_LINE = re.compile(
-    r"""^[ \t]*(?:
+    r"""(?:
         Traceback[ ]\(most|File[ ]"[^"]+",[ ]line|at[ ][\w.$<>]+\(|(?:diff[ ]--git|@@[ ]-\d|[+-]{3}[ ]\S)
         |(?:async[ ])?def[ ]\w+\(|class[ ]\w+[(:{]|(?:from[ ][\w.]+[ ])?import[ ][\w{*]|from[ ][\w.]+[ ]import|\#include
         |(?:const|let|var)[ ]\w+[ ]?=|(?:export|public|private|static)[ ]\w+|function[ ]\w*\(|fn[ ]\w+\(|func[ ]\w+\(
-        |(?:if|for|while|switch)[ ]?\(.*\)[ ]?\{|(?:if|for|while|with|elif|else|try)\b.*:$|return\b.*[;)\]]$|\}|.*[;{]$
+        |(?:if|for|while|switch)[ ]?\(.*\)[ ]?\{
+        |(?:if|for|while|with|elif)\b(?=.*(?:[ ]in[ ]|[()=<>!_\[]|[ ]not[ ])).*:$|(?:else|try|finally):$
+        |return\b.*[;)\]]$|\}|.*[;{]$
         |SELECT\b.*\bFROM\b|CREATE[ ]TABLE|INSERT[ ]INTO|</?[a-z][\w-]*(?:[ ][^>]*)?>.*
         |[\w.\[\]]+[ ]?[+-]?=[ ]?\S.*|[\w.]+\(.*\)$
         |\w*(?:Error|Exception|Warning):[ ]|\$[ ]\w+|(?:npm|pip|cargo|go|gcc|error\[\w+\])[: ].*(?:ERR|error).*
     )""",
     re.X,
 )
-_LOG_LINE = re.compile(
-    r"^[ \t]*\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^[ \t]*(?:\[?(?:INFO|WARN|ERROR|DEBUG|FATAL)\b)|^\w{3} +\d+ \d\d:\d\d:\d\d "
-)
+_LOG_LINE = re.compile(r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|(?:\[?(?:INFO|WARN|ERROR|DEBUG|FATAL)\b)|\w{3} +\d+ \d\d:\d\d:\d\d ")
 _SENTENCE = re.compile(r"(?<=[.!?؟])\s+|\n+")
 _INTRODUCES = re.compile(r"^([^\n]{3,300}?):[ \t]*(?:\n|(?=\S))")
 
@@ -109,7 +109,8 @@ def parts(text: str) -> Parts:
     bare = _INLINE.sub(keep, _FENCE.sub(keep, text))
     bare = _without_mail(bare)
     lines = bare.split("\n")
-    flags = [bool(_CODE_LINE.match(line) or _LOG_LINE.match(line)) for line in lines]
+    stripped = (line.strip()[:300] for line in lines)
+    flags = [bool(_CODE_LINE.match(line) or _LOG_LINE.match(line)) for line in stripped]
     if sum(flags) >= 2 or (len(lines) > 1 and any(flags)):
         code += [line for line, is_code in zip(lines, flags, strict=True) if is_code]
         lines = ["" if is_code or line[:1] in (" ", "\t") else line for line, is_code in zip(lines, flags, strict=True)]
