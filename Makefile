@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV_PIN := uv>=0.9,<1
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_LINK_MODE ?= copy
-EXTRAS := --extra claude --extra codex --extra gateway
+EXTRAS := --extra claude --extra codex --extra gateway --extra testing
 # uv is taken from PATH, else put into .venv from the package index.
 UV = $(shell command -v uv || echo .venv/bin/uv)
 BIN := .venv/bin
@@ -19,7 +19,7 @@ help: ## list the targets
 	command -v uv >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check '$(UV_PIN)'
 
 setup: .venv/pyvenv.cfg ## everything a developer needs, in .venv
-	$(UV) sync --quiet --locked --all-groups $(EXTRAS) --inexact --compile-bytecode
+	$(UV) sync --quiet --locked --group dev $(EXTRAS) --inexact --compile-bytecode
 
 .demo-setup: .venv/pyvenv.cfg
 	@$(UV) sync --quiet --locked --no-dev --inexact
@@ -45,7 +45,7 @@ test: check ## the checks and every test
 	$(BIN)/pytest -n 2
 
 test-local-llm: setup ## a real GGUF model in process (builds llama.cpp: about 7 minutes)
-	$(UV) sync --quiet --locked --all-groups $(EXTRAS) --extra local-llm --group local-llm --inexact
+	$(UV) sync --quiet --locked --group dev $(EXTRAS) --extra local-llm --group local-llm --inexact
 	$(BIN)/pytest tests/brains/test_local.py
 
 format: setup ## put the code in shape

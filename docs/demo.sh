@@ -62,6 +62,7 @@ rm .demo/paios.toml
 printf '\n$ ai brains\n'
 # 4 says that only the librarian can answer, which is no fault of the demo.
 "$ai" brains </dev/null || [ $? -eq 4 ]
+say "What drives Claude Code, Codex and model APIs comes with \`make install\`; the demo does without, to be small."
 
 cat <<'END'
 
