@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ from paios.base.types import new_trace
 from paios.observability.events import MIGRATIONS, EventLog
 
 DURABLE, DELTAS, WRITERS, EACH = 1_000, 20_000, 16, 200
+GATE = "gate"
 
 
 def measure(lab: Lab) -> Topic:
@@ -75,7 +78,7 @@ async def _append(path: Path, events: list[Event], *, one_trace: bool) -> tuple[
 
 
 def _crowd(lab: Lab, path: Path) -> tuple[float, float]:
-    """CPU of all and wall time from the first append to the last."""
+    """CPU of all and wall time from the first append to the last; all begin at once."""
     Database(path, MIGRATIONS, backups=path.parent).close()
     told = []
 
@@ -87,8 +90,14 @@ def _crowd(lab: Lab, path: Path) -> tuple[float, float]:
         async with anyio.create_task_group() as tasks:
             for _ in range(WRITERS):
                 tasks.start_soon(anyio.to_thread.run_sync, writer)
+            with anyio.fail_after(60):
+                while len(list(path.parent.glob("ready-*"))) < WRITERS:  # noqa: ASYNC110  # other processes: no event of ours
+                    await anyio.sleep(0.02)
+            fcntl.flock(gate, fcntl.LOCK_UN)
 
-    anyio.run(all_at_once)
+    with (path.parent / GATE).open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        anyio.run(all_at_once)
     db = Database(path, MIGRATIONS, backups=path.parent)
     stored = db.read("SELECT count(*) FROM events")[0][0]
     db.close()
@@ -102,6 +111,9 @@ _ROOT = Path(__file__).parents[1]
 
 def write(path: Path) -> None:
     """One of the 16: tells what it used, as JSON. Its times are of the machine's monotonic clock, which all of them share."""
+    (path.parent / f"ready-{os.getpid()}").touch()
+    with (path.parent / GATE).open() as gate:
+        fcntl.flock(gate, fcntl.LOCK_SH)  # until all are ready
     begin = time.monotonic()
     cpu_s, _ = anyio.run(_durable, path, EACH)
     print(json.dumps({"cpu_s": cpu_s, "begin": begin, "end": time.monotonic()}))

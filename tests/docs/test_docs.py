@@ -21,11 +21,12 @@ from paios.base.types import DOMAINS
 from paios.config import files
 from paios.config.settings import catalogue
 from paios.interfaces.cli.main import COMMANDS, HELP
+from paios.testing.scene import Scene
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "changes").glob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-WITH_EXAMPLES = ["README.md", "docs/tutorial.md"]
+WITH_EXAMPLES = ["README.md", "docs/tutorial.md", "docs/ar/start.md"]
 ALONE = ("echo", "librarian")  # brains that call nobody
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -284,7 +285,10 @@ def test_each_reason_for_a_missing_brain_has_its_section_in_the_runbook() -> Non
     assert [heading for heading in headings if heading in get_args(Reason)] == list(get_args(Reason))
 
 
-def test_the_demo_answers_from_the_documents_and_says_when_it_cannot(tmp_path: Path) -> None:
+@pytest.mark.real
+def test_the_demo_answers_from_the_documents_and_asks_no_vendor(
+    tmp_path: Path, agent_env: dict[str, str], scene: Scene
+) -> None:
     project = tmp_path / "project"
     (project / "docs").mkdir(parents=True)
     for page in PAGES:
@@ -292,14 +296,13 @@ def test_the_demo_answers_from_the_documents_and_says_when_it_cannot(tmp_path: P
             (project / page.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
             (project / page.relative_to(ROOT)).write_bytes(page.read_bytes())
     (project / "docs" / "demo.sh").write_text(read("docs/demo.sh"), encoding="utf-8")
-    env = environment(tmp_path)
     done = subprocess.run(
         ["sh", "docs/demo.sh", str(Path(sys.executable).with_name("ai"))],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         cwd=project,
-        env={**env, "ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+        env=agent_env,
         timeout=110,
         check=False,
     )
@@ -313,4 +316,5 @@ def test_the_demo_answers_from_the_documents_and_says_when_it_cannot(tmp_path: P
     assert "docs/ar/start.md" in answers[3]
     assert "I found nothing about this" in answers[4]
     assert "librarian, attempt 1" in done.stdout
-    assert not list((project / ".demo" / "run").glob("owner-*"))
+    assert re.search(r"^claude +ready", done.stdout, re.MULTILINE)  # logged in, and yet it was not asked
+    assert scene.requests == []

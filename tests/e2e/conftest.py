@@ -49,13 +49,13 @@ class Ai:
         self.env = env
         self.cwd = cwd
 
-    def start(self, *args: str, **more: Any) -> subprocess.Popen[str]:
-        """`ai` with pipes, still running."""
+    def start(self, *args: str, stdin: int = subprocess.DEVNULL, **more: Any) -> subprocess.Popen[str]:
+        """`ai` with its output in pipes, still running."""
         return subprocess.Popen(
             [sys.executable, "-m", "paios", *args],
             cwd=self.cwd,
             env=self.env,
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -64,9 +64,18 @@ class Ai:
         )
 
     def __call__(self, *args: str, stdin: str = "", **more: Any) -> Run:
-        process = self.start(*args, **more)
+        process = self.start(*args, stdin=subprocess.PIPE, **more)
         out, err = process.communicate(stdin, timeout=ALIVE_S)
         return Run(process.returncode, out, err)
+
+    def until_said(self, *args: str) -> subprocess.Popen[str]:
+        """`ai --json`, running, its output read up to the first `said` event."""
+        process = self.start(*args, "--json")
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["type"] == "said":
+                return process
+        raise AssertionError(f"it ended without a word: {process.communicate()}")
 
     def json(self, *args: str, stdin: str = "", **more: Any) -> Run:
         return self(*args, "--json", stdin=stdin, **more)

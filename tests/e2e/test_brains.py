@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_command_runs_only_with_consent(ai: Ai, scene: Scene, brain: str) -> N
 def test_a_program_answers_the_question_over_stream_json(ai: Ai, scene: Scene, brain: str, yes: bool) -> None:
     tool, argument = RUN[brain]
     scene.calls(tool, {argument: "echo ran > proof"}).says("finished")
-    process = ai.start("--stream-json", "--brain", brain)
+    process = ai.start("--stream-json", "--brain", brain, stdin=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps({"type": "user", "text": "make proof"}) + "\n")
@@ -154,7 +155,7 @@ def test_the_other_brain_takes_over_when_one_is_down(
 def test_an_answer_that_is_cut_off_fails_with_what_was_said(ai: Ai, scene: Scene, brain: str) -> None:
     settings(ai, "[brains.gateway]\nenabled = false\n")
     ai.env["CLAUDE_CODE_MAX_RETRIES"] = "0"
-    scene.cuts(after_chunks=2, text="the first words and many more that never arrive").forever()
+    scene.cuts(after_chunks=2, text="the first words and many more that never arrive", chunk_delay_s=0.05).forever()
     run = ai.json("hello", "--brain", brain)
     assert run.end["type"] == "failed", run.out
     assert run.end["kind"] == "brain_unavailable"
@@ -165,11 +166,7 @@ def test_an_answer_that_is_cut_off_fails_with_what_was_said(ai: Ai, scene: Scene
 @pytest.mark.parametrize("brain", VENDORS)
 async def test_ctrl_c_mid_stream_is_stored_as_cancelled_and_leaves_no_child(ai: Ai, scene: Scene, brain: str) -> None:
     scene.hangs("thinking about it")
-    process = ai.start("hello", "--brain", brain, "--json")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line)["type"] == "said":
-            break
+    process = ai.until_said("hello", "--brain", brain)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, "")
@@ -185,11 +182,7 @@ async def test_killing_the_vendors_program_is_told_as_that(ai: Ai, scene: Scene,
     import psutil
 
     scene.hangs("well,")
-    process = ai.start("hello", "--brain", brain, "--json")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line)["type"] == "said":
-            break
+    process = ai.until_said("hello", "--brain", brain)
     agents = [
         p for p in psutil.Process(process.pid).children() if "guard" not in " ".join(p.cmdline()) and p.name() != "python"
     ]
@@ -206,11 +199,7 @@ async def test_killing_the_vendors_program_is_told_as_that(ai: Ai, scene: Scene,
 @pytest.mark.parametrize("brain", VENDORS)
 async def test_kill_9_of_ai_leaves_no_child_and_an_interrupted_request(ai: Ai, scene: Scene, brain: str) -> None:
     scene.hangs("so far")
-    process = ai.start("hello", "--brain", brain, "--json")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line)["type"] == "said":
-            break
+    process = ai.until_said("hello", "--brain", brain)
     process.kill()
     process.communicate(timeout=20)
     await until(lambda: not children(ai.env["PAIOS_HOME"]))

@@ -156,7 +156,7 @@ def test_the_folder_may_be_gone(ai: Ai) -> None:
     gone.mkdir()
     ai.cwd = gone
     process = ai.start("hi", "--brain", "echo", "--cwd", "/", preexec_fn=gone.rmdir)
-    out, err = process.communicate("", timeout=60)
+    out, err = process.communicate(timeout=60)
     assert (out, err) == ("hi\n", "")
 
 

@@ -116,7 +116,7 @@ def assert_whole(log: Mapping[str, list[tuple[int, Line]]]) -> None:
     for trace, events in log.items():
         assert [seq for seq, _ in events] == list(range(1, len(events) + 1)), trace
         assert events[0][1]["type"] == "accepted", trace
-        assert [body["type"] in TERMINAL for _, body in events].index(True) == len(events) - 1, trace
+        assert [seq for seq, body in events if body["type"] in TERMINAL] == [len(events)], trace
 
 
 def left_behind(env: Mapping[str, str]) -> list[str]:
@@ -133,6 +133,56 @@ def left_behind(env: Mapping[str, str]) -> list[str]:
         if (TAG in theirs and theirs.get("HOME") == env["HOME"]) or ours.intersection(command):
             found.append(f"{process.pid}: {' '.join(command)[:200]}")
     return found
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("brain", ["claude", "codex"])
+async def test_fifty_requests_in_a_row_leave_no_child(brain: str, scene: Scene, agent_env: dict[str, str], cwd: Path) -> None:
+    scene.always("pong")
+    ended: list[Ended] = []
+
+    async def converse() -> None:
+        command = [*AI, "--stream-json", "--brain", brain]
+        ended.append(await run(command, agent_env, cwd, turns(f"ping {i}" for i in range(50))))
+
+    async def one_by_one() -> None:
+        ended.extend([await run([*AI, "--brain", brain, "--json", f"ping alone {i}"], agent_env, cwd) for i in range(5)])
+
+    with anyio.fail_after(500):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(converse)
+            tasks.start_soon(one_by_one)
+
+    assert {(e.code, e.errors) for e in ended} == {(0, "")}
+    assert [a["text"] for e in ended for a in e.of("answered")] == ["pong"] * 55
+    assert left_behind(agent_env) == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("brain", ["claude", "codex"])
+async def test_a_kill_amid_a_vendors_answer_leaves_no_child(
+    brain: str, scene: Scene, agent_env: dict[str, str], cwd: Path
+) -> None:
+    scene.hangs("half an answer").forever()
+
+    with anyio.fail_after(120):
+        async with await anyio.open_process([*AI, "--brain", brain, "--json", "ping"], env=agent_env, cwd=cwd) as process:
+            assert process.stdin and process.stdout
+            await process.stdin.aclose()
+            reader = BufferedByteReceiveStream(process.stdout)
+            while json.loads(await reader.receive_until(b"\n", 1 << 20))["type"] != "said":
+                pass
+            running = left_behind(agent_env)
+            process.kill()
+        await until(lambda: not left_behind(agent_env))
+
+    assert any(brain in command for command in running)
+    (events,) = stored(agent_env).values()
+    assert ends(events) == []  # nobody could tell; the next start does
+    await run([*AI, "--brain", "echo", "--json", "next"], agent_env, cwd)
+    log = stored(agent_env)
+    assert_whole(log)
+    assert [ends(events)[0].get("kind") for events in log.values()] == ["interrupted", None]
 
 
 async def test_sixteen_processes_at_once_lose_no_event_and_meet_no_lock(echo_env: dict[str, str], cwd: Path) -> None:
@@ -296,53 +346,3 @@ async def test_after_a_hundred_kills_at_random_moments_every_accepted_request_ha
     health = {finding["id"]: finding["status"] for finding in json.loads(doctor.stdout)}
     assert health["store.write"] == "ok"
     assert "problem" not in {status for name, status in health.items() if name.startswith("store.")}
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("brain", ["claude", "codex"])
-async def test_fifty_requests_in_a_row_leave_no_child(brain: str, scene: Scene, agent_env: dict[str, str], cwd: Path) -> None:
-    scene.always("pong")
-    ended: list[Ended] = []
-
-    async def converse() -> None:
-        command = [*AI, "--stream-json", "--brain", brain]
-        ended.append(await run(command, agent_env, cwd, turns(f"ping {i}" for i in range(50))))
-
-    async def one_by_one() -> None:
-        ended.extend([await run([*AI, "--brain", brain, "--json", f"ping alone {i}"], agent_env, cwd) for i in range(5)])
-
-    with anyio.fail_after(500):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(converse)
-            tasks.start_soon(one_by_one)
-
-    assert {(e.code, e.errors) for e in ended} == {(0, "")}
-    assert [a["text"] for e in ended for a in e.of("answered")] == ["pong"] * 55
-    assert left_behind(agent_env) == []
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("brain", ["claude", "codex"])
-async def test_a_kill_amid_a_vendors_answer_leaves_no_child(
-    brain: str, scene: Scene, agent_env: dict[str, str], cwd: Path
-) -> None:
-    scene.hangs("half an answer").forever()
-
-    with anyio.fail_after(120):
-        async with await anyio.open_process([*AI, "--brain", brain, "--json", "ping"], env=agent_env, cwd=cwd) as process:
-            assert process.stdin and process.stdout
-            await process.stdin.aclose()
-            reader = BufferedByteReceiveStream(process.stdout)
-            while json.loads(await reader.receive_until(b"\n", 1 << 20))["type"] != "said":
-                pass
-            running = left_behind(agent_env)
-            process.kill()
-        await until(lambda: not left_behind(agent_env))
-
-    assert any(brain in command for command in running)
-    (events,) = stored(agent_env).values()
-    assert ends(events) == []  # nobody could tell; the next start does
-    await run([*AI, "--brain", "echo", "--json", "next"], agent_env, cwd)
-    log = stored(agent_env)
-    assert_whole(log)
-    assert [ends(events)[0].get("kind") for events in log.values()] == ["interrupted", None]

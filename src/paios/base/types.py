@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-DOMAINS = ("code", "creative", "analysis", "vision", "system", "schedule", "search", "general")
 Domain = Literal["code", "creative", "analysis", "vision", "system", "schedule", "search", "general"]
+DOMAINS: tuple[Domain, ...] = get_args(Domain)
 
-TIERS = ("instant", "fast", "standard", "deep", "premium")
 Tier = Literal["instant", "fast", "standard", "deep", "premium"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
 
-ACTION_KINDS = ("read", "edit", "run", "network", "tool", "internal")
 # read, edit: a path. run: a command line. network: a URL or query. tool: any other tool, an MCP call among them.
 # internal: the brain's own bookkeeping (a to-do list, loading a tool's description), without effect outside it.
 ActionKind = Literal["read", "edit", "run", "network", "tool", "internal"]
+ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
 
 Origin = Literal["cli", "stream", "demo", "api"]
 

@@ -86,7 +86,7 @@ def _kinds(names: Iterable[str]) -> Collection[ActionKind]:
         if known is None:
             choices = ", ".join(kind for kind in ACTION_KINDS if kind != "internal")
             raise BadInput(f"--allow {name!r} is no kind of action", remedy=f"choose from {choices}")
-        kinds.append(known)  # type: ignore[arg-type]  # taken from ACTION_KINDS
+        kinds.append(known)
     return kinds
 
 

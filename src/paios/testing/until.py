@@ -15,5 +15,5 @@ async def until(claim: Callable[[], object], *, within_s: float = 20) -> None:
         TimeoutError: it does not within that time.
     """
     with anyio.fail_after(within_s):
-        while not claim():
-            await anyio.sleep(0.02)  # noqa: ASYNC110  # another process: there is no event to wait for
+        while not claim():  # another process: there is no event to wait for  # noqa: ASYNC110
+            await anyio.sleep(0.02)
