@@ -25,7 +25,7 @@ from paios.brains.gateway import GatewayBrain
 from paios.brains.librarian import LibrarianBrain
 from paios.brains.local import LocalBrain
 from paios.config.files import load_settings
-from paios.config.models import Models, load_models
+from paios.config.models import MODELS, Models, load_models
 from paios.config.settings import Settings
 from paios.observability.events import MIGRATIONS, EventLog
 from paios.routing.decide import Ask, decide
@@ -124,17 +124,24 @@ def make_brains(settings: Settings, models: Models, env: Mapping[str, str], owne
     s = settings.brains
     brains: list[Brain] = []
     if s.claude.enabled:
-        brains.append(ClaudeBrain(env=env, owner=owner, binary=s.claude.binary))
+        brains.append(ClaudeBrain(env=env, owner=owner, binary=s.claude.binary, project_settings=s.claude.project_settings))
     if s.codex.enabled:
         brains.append(CodexBrain(env=env, owner=owner, binary=s.codex.binary))
     if s.gateway.enabled:
-        configured = (Endpoint(e.name, e.kind, e.base_url, e.key, e.models, e.key_from) for e in models.endpoints)
-        endpoints = (*configured, *endpoints_from_env(env))
+        endpoints = _endpoints(models, env)
         brains.append(GatewayBrain(env=env, owner=owner, endpoints=endpoints, discover=s.gateway.discover))
     brains.append(LocalBrain(gguf=s.local.gguf, context=s.local.context, threads=s.local.threads))
     brains.append(LibrarianBrain(folders=tuple(Path(f).expanduser() for f in s.librarian.folders)))
     brains.append(EchoBrain())
     return {brain.name: brain for brain in brains}
+
+
+def _endpoints(models: Models, env: Mapping[str, str]) -> tuple[Endpoint, ...]:
+    """What the person configured, then the keys of the environment, then what another program's file lends."""
+    made = [(e.source, Endpoint(e.name, e.kind, e.base_url, e.key, e.models, e.key_from)) for e in models.endpoints]
+    own = [endpoint for source, endpoint in made if source == MODELS]
+    lent = [endpoint for source, endpoint in made if source != MODELS]
+    return (*own, *endpoints_from_env(env), *lent)
 
 
 KNOWN = ("claude", "codex", "gateway", "local", "librarian", "echo")

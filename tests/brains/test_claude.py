@@ -18,7 +18,7 @@ import anyio
 import psutil
 import pytest
 
-from paios.base.errors import BrainRefused, BrainUnavailable
+from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
 from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Action, Attachment, Message, Reply, Session, Turn, Usage, Verdict, new_trace
@@ -42,7 +42,7 @@ real = pytest.mark.real
 
 @pytest.fixture
 def brain(agent_env: dict[str, str], owner: Owner) -> ClaudeBrain:
-    return ClaudeBrain(env=agent_env, owner=owner)
+    return ClaudeBrain(env=agent_env, owner=owner, project_settings=True)
 
 
 @pytest.fixture
@@ -158,6 +158,20 @@ async def test_a_hook_in_settings_cannot_swap_the_command_after_the_verdict(
     asked = {a.target for a in gate.actions}
     made = {f"touch {path.name}" for path in turn.cwd.iterdir() if path.name != ".claude"}
     assert made <= asked
+
+
+@real
+async def test_a_folders_own_hooks_do_not_run_unless_trusted_and_its_instructions_are_pointed_at(
+    agent_env: dict[str, str], owner: Owner, turn: Turn, gate: Asked, events: Heard, scene: Scene
+) -> None:
+    settings(turn.cwd / ".claude", hooks={"UserPromptSubmit": [{"hooks": [{"type": "command", "command": "touch hooked"}]}]})
+    (turn.cwd / "CLAUDE.md").write_text("Speak plainly.")
+    for trusted in (False, True):
+        scene.says("ok")
+        await answered(ClaudeBrain(env=agent_env, owner=owner, project_settings=trusted), turn, gate, events)
+        assert (turn.cwd / "hooked").exists() is trusted
+        assert ("CLAUDE.md in the working folder" in scene.conversation(-1)) is not trusted
+        assert ("Speak plainly." in scene.conversation(-1)) is trusted
 
 
 @real
@@ -283,20 +297,19 @@ async def test_a_resumed_session_knows_the_conversation_and_costs_only_its_own_t
 
 
 @real
-async def test_a_lost_session_begins_again_with_the_history(
+async def test_a_lost_session_is_told_and_the_history_can_begin_another(
     brain: ClaudeBrain, turn: Turn, gate: Asked, events: Heard, scene: Scene
 ) -> None:
     lost = Session("claude", "11111111-2222-4333-8444-555555555555")
     scene.says("here again")
+    with pytest.raises(SessionLost, match="No conversation found"):
+        await answered(brain, replace(turn, session=lost), gate, events)
+    assert events.said == ""
     earlier = (Message("user", "my name is Ada"), Message("assistant", "hello Ada", brain="codex"))
-    reply = await answered(brain, replace(turn, session=lost, history=earlier), gate, events)
+    reply = await answered(brain, replace(turn, history=earlier), gate, events)
     assert reply.text == "here again"
-    assert reply.session is not None
-    assert reply.session.id != lost.id
     asked = scene.last_user_text()
     assert asked.index("my name is Ada") < asked.index("Assistant (codex):\nhello Ada") < asked.index("please do it")
-    with pytest.raises(BrainRefused, match="No conversation found"):
-        await answered(brain, replace(turn, session=lost), gate, events)
 
 
 def test_earlier_messages_cannot_break_out_of_their_block() -> None:

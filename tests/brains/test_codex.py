@@ -17,7 +17,7 @@ import anyio
 import psutil
 import pytest
 
-from paios.base.errors import BrainRefused, BrainUnavailable
+from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
 from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Action, Attachment, Message, Session, Turn, Usage, Verdict
@@ -284,14 +284,16 @@ async def test_a_turn_costs_its_own_model_calls_also_when_resumed_by_another_pro
     assert "two" in scene.conversation(3)
 
 
-async def test_a_session_that_is_gone_is_begun_anew_with_the_history(
+async def test_a_session_that_is_gone_is_told_and_the_history_can_begin_another(
     brain: CodexBrain, scene: Scene, cwd: Path, gate: Asked, events: Heard
 ) -> None:
     scene.says("hello again")
     lost = Session("codex", "01a20501-46b5-7580-a2c0-0fb7c38ffa53")
+    with anyio.fail_after(20), pytest.raises(SessionLost):
+        await brain.think(ask(cwd, session=lost), gate, events)
+    assert events.said == ""
     with anyio.fail_after(20):
-        reply = await brain.think(ask(cwd, session=lost, history=(Message("user", "my name is Ada"),)), gate, events)
-    assert reply.session is not None and reply.session != lost
+        await brain.think(ask(cwd, history=(Message("user", "my name is Ada"),)), gate, events)
     assert "my name is Ada" in scene.last_user_text()
 
 

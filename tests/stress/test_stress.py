@@ -153,7 +153,7 @@ async def test_fifty_requests_in_a_row_leave_no_child(brain: str, scene: Scene, 
             tasks.start_soon(converse)
             tasks.start_soon(one_by_one)
 
-    assert {(e.code, e.errors) for e in ended} == {(0, "")}
+    assert [(e.code, e.errors, e.of("error", "failed")) for e in ended if e.code or e.errors] == []
     assert [a["text"] for e in ended for a in e.of("answered")] == ["pong"] * 55
     assert left_behind(agent_env) == []
 
@@ -204,7 +204,7 @@ async def test_sixteen_processes_at_once_lose_no_event_and_meet_no_lock(echo_env
                 tasks.start_soon(once, n)
 
     everyone = shown + plain
-    assert {(ended.code, ended.errors) for ended in everyone} == {(0, "")}
+    assert [(e.code, e.errors, e.of("error")) for e in everyone if e.code or e.errors] == []
     assert [len(ended.of("answered")) for ended in everyone] == [50] * 16 + [1] * 4
     log = stored(echo_env)
     assert_whole(log)

@@ -14,6 +14,7 @@ import pytest
 
 from paios.base.clock import SystemClock
 from paios.base.db import Database
+from paios.base.errors import SessionLost
 from paios.base.events import (
     Accepted,
     Acted,
@@ -229,6 +230,32 @@ async def test_a_thread_goes_on_with_another_brain_which_is_told_only_what_it_do
     assert a.turns[1].session is not None
     (began,) = stage.of(Began)
     assert (began.resumed, began.handed_over) == (True, 1)
+
+
+class Forgetful(Listener):
+    async def think(self, turn: Turn, gate: Gate, emit: Emit) -> Reply:
+        if turn.session is not None:
+            self.turns.append(turn)
+            raise SessionLost(self.name, "never heard of it")
+        return await super().think(turn, gate, emit)
+
+
+async def test_a_brain_that_forgot_its_session_is_told_the_whole_thread(stage: Stage) -> None:
+    brain = Forgetful("a")
+    await stage.ask("one", brain)
+    end = await stage.ask("two", brain)
+    assert isinstance(end, Answered)
+    assert [(t.session is None, [m.text for m in t.history]) for t in brain.turns] == [
+        (True, []),
+        (False, []),
+        (True, ["one", "one"]),
+    ]
+
+
+async def test_a_denied_action_does_not_keep_the_next_brain_from_trying(stage: Stage) -> None:
+    end = await stage.ask("hi", EchoBrain("a", script="#run make\n#fail cut gone"), EchoBrain("b"))
+    assert isinstance(end, Answered)
+    assert end.brain == "b"
 
 
 async def test_threads_do_not_mix(stage: Stage) -> None:

@@ -6,6 +6,7 @@
     ├── NoBrain             every brain that could take the request is absent
     ├── BrainError          a brain did not finish: names the brain
     │   ├── BrainUnavailable    it could not begin or broke down; another brain may try
+    │   ├── SessionLost         it has forgotten the session it was to resume: the thread can be told to it anew
     │   └── BrainRefused        it understood and said no (bad request, unknown model): trying again is no use
     ├── OutOfTime           the request took longer than its limit
     └── StoreError          the event log could not be written: nothing after this is durable
@@ -86,6 +87,12 @@ class BrainUnavailable(BrainError):
         super().__init__(brain, message, remedy=remedy)
         self.reason: Reason = reason
         self.retry_after_s = retry_after_s
+
+
+class SessionLost(BrainError):
+    """The brain no longer knows the session; nothing of the turn was done."""
+
+    kind = "session_lost"
 
 
 class BrainRefused(BrainError):

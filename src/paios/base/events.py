@@ -1,6 +1,6 @@
 """Everything that can happen to a request, as one closed union with a JSON form.
 
-    Accepted → Routed → Recalled? → Began → (Said | Thought | Acted | Waiting | Judged | Spent | Bound | SteppedAside)* → end
+    Accepted → Routed → (Began → (Recalled | Said | Thought | Acted | Waiting | Judged | Spent | Bound)* → SteppedAside?)* → end
     end = Answered | Failed | Cancelled, exactly one
 
 The JSON form is `{"type": "said", …fields…}`; the schema is documented in `docs/reference/stream-json.md` and its

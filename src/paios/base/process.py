@@ -31,7 +31,7 @@ TAG = "PAIOS_OWNER"
 # What a person sets on purpose to configure the agents. Every other CLAUDE*, CODEX* and CLAUDECODE variable belongs to a
 # session that we may have been started from (its id, its sockets, its sandbox) and would confuse the child.
 _CONFIGURES = re.compile(
-    r"(CLAUDE_CONFIG_DIR|CODEX_HOME|CODEX_API_KEY|CLAUDE_CODE_(OAUTH_TOKEN|USE_\w+|SKIP_\w+_AUTH|TMPDIR|MAX_\w+|DISABLE_\w+|ENABLE_TELEMETRY"
+    r"(CLAUDE_CONFIG_DIR|CODEX_HOME|CODEX_API_KEY|MCP_(TOOL_)?TIMEOUT|CLAUDE_CODE_(OAUTH_TOKEN|USE_\w+|SKIP_\w+_AUTH|TMPDIR|MAX_\w+|DISABLE_\w+|ENABLE_TELEMETRY"
     r"|API_KEY_HELPER_TTL_MS|CLIENT_(CERT|KEY)\w*|SUBAGENT_MODEL))"
 )
 _OF_A_SESSION = re.compile(r"(CLAUDE|CODEX|MCP_|AI_AGENT$|PAIOS_OWNER)")

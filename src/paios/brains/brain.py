@@ -27,6 +27,7 @@ class Brain(Protocol):
 
     Raises (from `think`):
         BrainUnavailable: not installed, logged out, limited, overloaded, killed, connection cut.
+        SessionLost: `turn.session` is not known to the vendor any more.
         BrainRefused: the vendor rejected this very request.
 
     When cancelled, `think` leaves no child process and returns within 5 s.

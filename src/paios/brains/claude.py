@@ -18,7 +18,6 @@ import re
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -32,7 +31,7 @@ from paios.base.events import Bound, Spent
 from paios.base.process import Owner, child_env, find_program
 from paios.base.types import Attachment, BrainStatus, Reply, Session, Turn, Usage, Window
 from paios.brains.brain import Emit, Gate
-from paios.brains.claude_errors import LOGIN, LostSession, failure_of, of_ended_child, of_retry
+from paios.brains.claude_errors import LOGIN, failure_of, of_ended_child, of_retry
 from paios.brains.claude_process import ChildEnded, ClaudeProcess
 from paios.brains.claude_speech import Speech
 from paios.brains.claude_tools import NAME, Calls, output_of
@@ -66,7 +65,6 @@ _ARGUMENTS = (
     "--include-partial-messages",
     "--permission-prompt-tool=stdio",
     "--permission-mode=default",  # whatever mode the person's settings name: some of them skip questions
-    "--setting-sources=user,project,local",
     f"--disallowedTools={','.join(_BEYOND_THE_TURN)}",
 )
 _VERSION = re.compile(r"(\d\S*) \(Claude Code\)")
@@ -80,8 +78,9 @@ logging.getLogger(SDK).addHandler(logging.NullHandler())
 class ClaudeBrain:
     """Claude Code as a brain; `binary` is the configured program, else the one on PATH, else the SDK's own."""
 
-    def __init__(self, *, env: Mapping[str, str], owner: Owner, binary: str = "") -> None:
+    def __init__(self, *, env: Mapping[str, str], owner: Owner, binary: str = "", project_settings: bool = False) -> None:
         self._env = dict(env)
+        self._sources = "user,project,local" if project_settings else "user"
         self._owner = owner
         self._binary = binary
         self._windows: dict[str, Window] = {}
@@ -102,14 +101,7 @@ class ClaudeBrain:
         if absent := self.absent():
             raise BrainUnavailable(NAME, absent, reason="missing", remedy="install Claude Code, or set brains.claude.binary")
         content = await _content(turn)
-        try:
-            return await self._answer(turn, content, gate, emit)
-        except LostSession as error:
-            if not turn.history:
-                raise BrainRefused(
-                    NAME, str(error), remedy="ask again without the session, with the thread as history"
-                ) from error
-            return await self._answer(replace(turn, session=None), content, gate, emit)
+        return await self._answer(turn, content, gate, emit)
 
     async def status(self) -> BrainStatus:
         if absent := self.absent():
@@ -180,7 +172,18 @@ class ClaudeBrain:
     def _argv(self, turn: Turn) -> list[str]:
         model = [f"--model={turn.model}"] if turn.model else []
         resume = [f"--resume={turn.session.id}"] if turn.session else []
-        return [self._program() or NAME, *_ARGUMENTS, *model, *resume]
+        return [self._program() or NAME, *_ARGUMENTS, *model, *resume, *self._project(turn.cwd)]
+
+    def _project(self, cwd: Path) -> list[str]:
+        """Which settings apply. A folder's own may name hooks and MCP servers, which Claude Code starts without asking our
+        gate or anybody, so without the person's word only its written instructions count: those Claude reads as a file."""
+        sources = f"--setting-sources={self._sources}"
+        if "project" in self._sources or not (cwd / "CLAUDE.md").is_file():
+            return [sources]
+        return [
+            sources,
+            "--append-system-prompt=CLAUDE.md in the working folder has its instructions: read it before you work on it.",
+        ]
 
 
 async def _connected(client: sdk.ClaudeSDKClient, process: ClaudeProcess) -> None:
@@ -269,7 +272,7 @@ class _Ear:
     async def hear(self, message: sdk.Message) -> None:
         """
         Raises:
-            BrainUnavailable, BrainRefused, LostSession: the message says that the turn has failed.
+            BrainUnavailable, BrainRefused, SessionLost: the message says that the turn has failed.
         """
         import claude_agent_sdk as sdk  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What Claude Code's ways to fail mean to us: every one of them is a `BrainUnavailable`, a `BrainRefused` or a lost session."""
+"""What Claude Code's ways to fail mean to us: every one of them is one of our `BrainError`s."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from paios.base.errors import BrainError, BrainRefused, BrainUnavailable
+from paios.base.errors import BrainError, BrainRefused, BrainUnavailable, SessionLost
 from paios.brains.claude_process import ChildEnded
 from paios.brains.claude_tools import NAME
 
@@ -19,14 +19,10 @@ _LIMITED = re.compile(r"(usage|session|weekly|rate|5-hour|opus) limit|hit your .
 _CUT = re.compile(r"connection|ECONN|socket|network|fetch failed|timed? ?out|stream", re.IGNORECASE)
 
 
-class LostSession(Exception):
-    """Claude Code does not know the session it was to resume."""
-
-
-def failure_of(status: int | None, text: str, *, retry_after_s: float | None = None) -> BrainError | LostSession:
+def failure_of(status: int | None, text: str, *, retry_after_s: float | None = None) -> BrainError:
     """The error for a result that is one; *status* is the HTTP status of the model call, if there was one."""
     if _LOST.search(text):
-        return LostSession(text)
+        return SessionLost(NAME, text)
     if status in (401, 403) or (status is None and _LOGGED_OUT.search(text)):
         return BrainUnavailable(NAME, text, reason="logged_out", remedy=LOGIN)
     if status == 429 or _LIMITED.search(text):
@@ -40,7 +36,7 @@ def failure_of(status: int | None, text: str, *, retry_after_s: float | None = N
     return BrainUnavailable(NAME, text, reason="broken")
 
 
-def of_ended_child(error: ChildEnded, result: Mapping[str, Any] | None) -> BrainError | LostSession:
+def of_ended_child(error: ChildEnded, result: Mapping[str, Any] | None) -> BrainError:
     """The error for a child that ended before the turn did."""
     if error.code < 0 or error.code in (128 + 9, 128 + 15):
         return BrainUnavailable(NAME, f"Claude Code was killed (exit {error.code})", reason="killed")

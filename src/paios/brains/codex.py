@@ -22,7 +22,7 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from paios.base.errors import BrainRefused, BrainUnavailable
+from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
 from paios.base.events import Acted, Bound, Said, Spent, Thought
 from paios.base.process import TAG, Owner, child_env, find_program
 from paios.base.types import BrainStatus, Reply, Session, Turn, Usage, Window
@@ -171,7 +171,7 @@ class CodexBrain:
     # ---- a thread
 
     async def _open(self, server: AppServer, turn: Turn) -> tuple[str, str | None, str]:
-        """The thread to talk in, its model and what to say: resumed, or new if there is none or the server forgot it."""
+        """The thread to talk in, its model and what to say."""
         params: Message = {
             "cwd": str(turn.cwd),
             "approvalPolicy": "untrusted",
@@ -184,16 +184,19 @@ class CodexBrain:
         with anyio.move_on_after(OPEN_S):
             try:
                 if turn.session is not None:
-                    with suppress(RpcError):  # "no rollout found": deleted, or made under another CODEX_HOME
-                        found = await server.request(
-                            "thread/resume", {**params, "threadId": turn.session.id, "excludeTurns": True}
-                        )
-                        return found["thread"]["id"], found.get("model"), text
-                found = await server.request("thread/start", params)
+                    found = await self._resume(server, turn.session, params)
+                else:
+                    found = await server.request("thread/start", params)
             except RpcError as error:
                 raise _opening(error) from error
             return found["thread"]["id"], found.get("model"), text
         raise BrainUnavailable(NAME, f"no thread after {OPEN_S:.0f} s; is a required MCP server stuck?", reason="silent")
+
+    async def _resume(self, server: AppServer, session: Session, params: Message) -> Message:
+        try:
+            return await server.request("thread/resume", {**params, "threadId": session.id, "excludeTurns": True})
+        except RpcError as error:  # "no rollout found": deleted, or made under another CODEX_HOME
+            raise SessionLost(NAME, f"thread {session.id} cannot be resumed: {error}") from error
 
     def _fence(self, server: AppServer, turn: Turn) -> Message:
         fence = items.fence(self._program, turn.cwd, read_only=turn.read_only)

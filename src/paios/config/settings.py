@@ -32,6 +32,17 @@ class Program(Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class Claude(Program):
+    project_settings: Annotated[
+        bool,
+        Doc(
+            "Let the working folder's own .claude settings and .mcp.json apply: their hooks and servers run without asking you,"
+            " so only for folders you trust."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway(Strict):
     enabled: Annotated[bool, Doc("Whether model APIs and local model servers may be used.")] = True
     discover: Annotated[
@@ -55,7 +66,7 @@ class Librarian(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Brains(Strict):
-    claude: Program = field(default_factory=Program)
+    claude: Claude = field(default_factory=Claude)
     codex: Program = field(default_factory=Program)
     gateway: Gateway = field(default_factory=Gateway)
     local: Local = field(default_factory=Local)

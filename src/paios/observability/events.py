@@ -10,6 +10,7 @@ them before they are stored.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -62,7 +63,8 @@ def _schema_1(connection: sqlite3.Connection) -> None:
 _PROJECTIONS = (
     """CREATE TABLE requests (
          n INTEGER PRIMARY KEY AUTOINCREMENT, trace TEXT NOT NULL UNIQUE, thread TEXT NOT NULL, cwd TEXT NOT NULL,
-         origin TEXT NOT NULL, owner TEXT NOT NULL, text TEXT NOT NULL, at_ms INTEGER NOT NULL, status TEXT NOT NULL,
+         origin TEXT NOT NULL, owner TEXT NOT NULL, text TEXT NOT NULL,
+         attachments TEXT NOT NULL, at_ms INTEGER NOT NULL, status TEXT NOT NULL,
          domain TEXT, brain TEXT, model TEXT, answer TEXT, took_ms INTEGER)""",
     "CREATE INDEX requests_open ON requests (owner) WHERE status = 'open'",
     "CREATE INDEX requests_cwd ON requests (cwd, n)",
@@ -240,8 +242,9 @@ def _project(connection: sqlite3.Connection, row: Row, event: Event, owner: str)
 
 def _accepted(connection: sqlite3.Connection, trace: str, at_ms: int, event: Accepted, owner: str) -> None:
     connection.execute(
-        "INSERT INTO requests (trace, thread, cwd, origin, owner, text, at_ms, status) VALUES (?, ?, ?, ?, ?, ?, ?, 'open')",
-        (trace, event.thread, event.cwd, event.origin, owner, event.text, at_ms),
+        "INSERT INTO requests (trace, thread, cwd, origin, owner, text, attachments, at_ms, status)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open')",
+        (trace, event.thread, event.cwd, event.origin, owner, event.text, json.dumps(event.attachments), at_ms),
     )
 
 

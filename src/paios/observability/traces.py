@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from paios.base.db import Database
 from paios.base.errors import BadInput
 from paios.base.types import Session
 
-_COLUMNS = "n, trace, thread, cwd, origin, text, at_ms, status, domain, brain, model, answer, took_ms"
+_COLUMNS = "n, trace, thread, cwd, origin, text, attachments, at_ms, status, domain, brain, model, answer, took_ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Past:
     cwd: str
     origin: str
     text: str
+    attachments: tuple[str, ...]
     at: datetime
     status: str
     domain: str | None
@@ -35,8 +37,9 @@ class Past:
 
 
 def _past(row: Sequence[Any]) -> Past:
-    n, trace, thread, cwd, origin, text, at_ms, *rest = row
-    return Past(n, trace, thread, cwd, origin, text, datetime.fromtimestamp(at_ms / 1000, UTC), *rest)
+    n, trace, thread, cwd, origin, text, attachments, at_ms, *rest = row
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return Past(n, trace, thread, cwd, origin, text, tuple(json.loads(attachments)), at, *rest)
 
 
 def recent(db: Database, *, cwd: str | None = None, limit: int = 20) -> list[Past]:

@@ -32,6 +32,7 @@ def anthropic(raw: Mapping[str, Any]) -> Usage:
         cached=_count(raw, "cache_read_input_tokens"),
         cache_write=_count(raw, "cache_creation_input_tokens"),
         output=_count(raw, "output_tokens"),
+        reasoning=_count(raw, "output_tokens_details", "thinking_tokens"),
     )
 
 

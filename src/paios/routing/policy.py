@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import cast
 
 from paios.base.errors import BadInput
 from paios.base.types import TIERS, Candidate, Domain, Tier
@@ -72,9 +71,8 @@ def candidates(domain: Domain, choice: Choice, house: House) -> tuple[Candidate,
 
 def _row(domain: Domain, house: House) -> list[tuple[str, Tier]]:
     entries = house.table.get(domain) or house.table.get("general") or ()
-    return [
-        (brain, cast("Tier", tier) if tier in TIERS else TIER_DEFAULT) for brain, _, tier in (e.partition(":") for e in entries)
-    ]
+    tiers: dict[str, Tier] = {tier: tier for tier in TIERS}
+    return [(brain, tiers.get(tier, TIER_DEFAULT)) for brain, _, tier in (e.partition(":") for e in entries)]
 
 
 def _candidate(brain: str, tier: Tier, choice: Choice, house: House) -> Candidate:

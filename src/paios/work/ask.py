@@ -16,7 +16,7 @@ import anyio
 
 from paios.autonomy.gate import Gate, Person
 from paios.base.clock import Clock
-from paios.base.errors import BrainError, BrainUnavailable, NoBrain, OutOfTime, PaiosError, StoreError
+from paios.base.errors import BrainError, BrainUnavailable, NoBrain, OutOfTime, PaiosError, SessionLost, StoreError
 from paios.base.events import (
     Accepted,
     Acted,
@@ -115,6 +115,24 @@ async def _turn(
     request: Request, decision: Decision, candidate: Candidate, attempt: int, means: Means, story: _Story
 ) -> Answered:
     known = threads.known(means.log.db, request.thread, candidate.brain, until=request.trace)
+    story.brain = candidate.brain
+    try:
+        return await _think_once(request, decision, candidate, attempt, known, means, story)
+    except SessionLost as error:
+        log.info("%s: telling the thread anew", error)
+        known = threads.known(means.log.db, request.thread, candidate.brain, until=request.trace, session_lost=True)
+        return await _think_once(request, decision, candidate, attempt, known, means, story)
+
+
+async def _think_once(
+    request: Request,
+    decision: Decision,
+    candidate: Candidate,
+    attempt: int,
+    known: threads.Known,
+    means: Means,
+    story: _Story,
+) -> Answered:
     turn = Turn(
         text=with_sources(decision.text, request),
         cwd=request.cwd,
@@ -126,7 +144,6 @@ async def _turn(
         session=known.session,
         read_only=not request.allow & {"edit", "run"},
     )
-    story.brain = candidate.brain
     await story.tell(Began(candidate.brain, turn.model, attempt, known.session is not None, known.from_others))
     gate = Gate(request.allow, story.door.person, story.tell, approval_s=means.limits.approval_s)
     with story.listening(means.limits.silent_s) as silence:
@@ -173,12 +190,14 @@ class _Story:
                 self.said += text
                 self.touched = self.touched or bool(text.strip())
             case Acted(action, state):
-                self.touched = self.touched or (state != "denied" and action.kind != "internal")
+                # "started" comes before the gate is asked; a denied action changed nothing.
+                self.touched = self.touched or (state in ("done", "failed") and action.kind != "internal")
                 (self._busy.add if state == "started" else self._busy.discard)(action.call_id)
             case Waiting(approval):
                 self._busy.add(approval)
-            case Judged(_, _, str(approval)):
-                self._busy.discard(approval)
+            case Judged(action, verdict, approval):
+                self.touched = self.touched or (verdict.allowed and action.kind != "internal")
+                self._busy.discard(approval or "")
             case Began():
                 self.said = ""
         self._silence.deadline = math.inf if self._busy else anyio.current_time() + self._silent_s

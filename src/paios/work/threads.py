@@ -32,15 +32,16 @@ def new() -> str:
     return new_id("th")
 
 
-def known(db: Database, thread: str, brain: str, *, until: str) -> Known:
+def known(db: Database, thread: str, brain: str, *, until: str, session_lost: bool = False) -> Known:
     """What *brain* needs to take the thread's next turn, the request *until* itself left out."""
-    found = traces.session(db, thread, brain)
+    found = None if session_lost else traces.session(db, thread, brain)
     session, after = found if found is not None else (None, 0)
     messages: list[Message] = []
     for past in traces.of_thread(db, thread, after=after):
         if past.trace == until:
             continue
-        messages.append(Message("user", past.text))
+        attached = "".join(f"\n[attached: {path}]" for path in past.attachments)
+        messages.append(Message("user", past.text + attached))
         if past.answer:
             messages.append(Message("assistant", past.answer, past.brain))
     kept = _tail(messages)
