@@ -17,7 +17,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -89,7 +88,7 @@ class Owner:
     """
 
     def __init__(self, run: Path) -> None:
-        self.id = secrets.token_hex(6)
+        self.id = os.urandom(6).hex()
         self._path = run / f"owner-{self.id}.lock"
         self._file: IO[str] = self._path.open("w", encoding="ascii")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -42,7 +41,7 @@ class ClaudeProcess:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
         self._argv = list(argv)
-        self._turn = secrets.token_hex(8)
+        self._turn = os.urandom(8).hex()
         self._env = {**env, TAG: self._turn, "PWD": str(cwd)}
         self._cwd = cwd
         self._process: Process | None = None

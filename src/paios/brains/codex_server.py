@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -90,7 +89,7 @@ class AppServer(asyncio.SubprocessProtocol):
 
     def __init__(self) -> None:
         self.version = ""
-        self.mark = secrets.token_hex(8)
+        self.mark = os.urandom(8).hex()
         self.gone = anyio.Event()
         self._owner = ""
         self._transport: asyncio.SubprocessTransport | None = None

@@ -9,7 +9,6 @@ pydantic-ai and the vendors' SDKs (1.1 s of CPU) are imported in a worker thread
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import logging
 from collections.abc import AsyncIterable, Mapping, Sequence
@@ -356,6 +355,8 @@ def _known(endpoints: Sequence[Endpoint]) -> str:
 
 
 def _version() -> str | None:
+    import importlib.metadata  # 20 ms, and only for a status  # noqa: PLC0415
+
     try:
         return f"pydantic-ai {importlib.metadata.version('pydantic-ai-slim')}"
     except importlib.metadata.PackageNotFoundError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
-import importlib.metadata
 import importlib.util
 import io
 import logging
@@ -170,6 +169,8 @@ def _text(chunk: Any) -> str:
 
 
 def _version() -> str | None:
+    import importlib.metadata  # 20 ms, and only for a status  # noqa: PLC0415
+
     try:
         return f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}"
     except importlib.metadata.PackageNotFoundError:

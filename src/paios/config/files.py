@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import re
-import secrets
 import stat
 import time
 import tomllib
@@ -111,7 +110,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """
     target = path.resolve()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temp = target.with_name(f".{target.name}.{secrets.token_hex(6)}.new")
+    temp = target.with_name(f".{target.name}.{os.urandom(6).hex()}.new")
     try:
         with os.fdopen(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # never open to others
             os.fchmod(file.fileno(), mode)  # whatever the umask is
