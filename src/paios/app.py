@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from anyio import to_thread
 
 from paios.base.clock import Clock, SystemClock
 from paios.base.db import Database
-from paios.base.errors import StoreError
 from paios.base.process import Owner, reap
 from paios.base.types import BrainStatus, Decision, Request
 from paios.brains.brain import Brain
@@ -27,11 +26,10 @@ from paios.brains.local import LocalBrain
 from paios.config.files import load_settings
 from paios.config.models import MODELS, Models, load_models
 from paios.config.settings import Settings
-from paios.observability.events import MIGRATIONS, EventLog
+from paios.observability import store
+from paios.observability.events import EventLog
 from paios.routing.decide import Ask, decide
 from paios.work.ask import Means
-
-FOLDERS = ("data", "run", "logs", "backups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +55,6 @@ class House:
         return [found[name] for name in self.means.brains]
 
 
-def make_home(home: Path) -> None:
-    """
-    The folders of a PAIOS home, readable by their owner alone.
-
-    Raises:
-        StoreError: they cannot be made.
-    """
-    try:
-        for folder in (home, *(home / name for name in FOLDERS)):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder.stat().st_mode & 0o077:
-                folder.chmod(0o700)
-    except OSError as error:
-        raise StoreError(f"{home} cannot be used: {error.strerror}", remedy="check who owns it, or set PAIOS_HOME") from error
-
-
-@contextmanager
-def open_database(home: Path) -> Iterator[Database]:
-    """The database alone, for commands that only read."""
-    make_home(home)
-    db = Database(home / "data" / "paios.db", MIGRATIONS, backups=home / "backups")
-    try:
-        yield db
-    finally:
-        db.close()
-
-
 @asynccontextmanager
 async def open_house(
     home: Path, env: Mapping[str, str], *, clock: Clock | None = None, settings: Settings | None = None
@@ -96,11 +67,11 @@ async def open_house(
         StoreError: *home* or the database cannot be used.
     """
     clock = clock or SystemClock()
-    make_home(home)
+    store.make_home(home)
     settings = settings or load_settings(home)
     models = load_models(home, env)
     run = home / "run"
-    db = await to_thread.run_sync(lambda: Database(home / "data" / "paios.db", MIGRATIONS, backups=home / "backups"))
+    db = await to_thread.run_sync(store.database, home)
     owner = Owner(run)
     log = EventLog(db, clock, owner.id)
     brains: dict[str, Brain] = {}

@@ -99,13 +99,13 @@ class ClaudeBrain:
 
     async def think(self, turn: Turn, gate: Gate, emit: Emit) -> Reply:
         if absent := self.absent():
-            raise BrainUnavailable(NAME, absent, reason="missing", remedy="install Claude Code, or set brains.claude.binary")
+            raise BrainUnavailable(NAME, absent, reason="missing", remedy=self._install())
         content = await _content(turn)
         return await self._answer(turn, content, gate, emit)
 
     async def status(self) -> BrainStatus:
         if absent := self.absent():
-            return BrainStatus(NAME, ready=False, detail=absent, remedy="install Claude Code, or set brains.claude.binary")
+            return BrainStatus(NAME, ready=False, detail=absent, remedy=self._install())
         told = _VERSION.match(await self._told("--version"))
         version = told[1] if told else None
         login, detail = _login(await self._told("auth", "status"))
@@ -117,6 +117,11 @@ class ClaudeBrain:
 
     async def aclose(self) -> None:
         """Nothing stays between turns."""
+
+    def _install(self) -> str:
+        if importlib.util.find_spec(SDK) is None:
+            return "install PAIOS with its extra: pip install 'paios[claude]' (`make install` has all of them)"
+        return "install Claude Code, or set brains.claude.binary"
 
     def _program(self) -> str | None:
         if found := find_program(NAME, self._env, self._binary):

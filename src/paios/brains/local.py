@@ -86,7 +86,8 @@ class LocalBrain:
         why = self.absent()
         version = _version()
         if why:
-            return BrainStatus(NAME, False, version=version, detail=why)
+            remedy = f"`ai config set brains.local.gguf PATH` names a model file; {EXTRA}"
+            return BrainStatus(NAME, False, version=version, detail=why, remedy=remedy)
         return BrainStatus(NAME, True, version=version, login="none needed", models=(self._model_name,))
 
     async def aclose(self) -> None:

@@ -18,8 +18,8 @@ from paios.interfaces.terminal_text import printable
 @click.pass_obj
 def history(door: Door, everywhere: bool, limit: int, as_json: bool) -> None:
     """The latest requests of this folder, newest first, with the ids `ai trace` and `--thread` take."""
-    from paios.app import open_database
     from paios.observability import traces
+    from paios.observability.store import open_database
 
     with open_database(door.home) as db:
         past = traces.recent(db, cwd=None if everywhere else str(door.cwd.resolve()), limit=limit)

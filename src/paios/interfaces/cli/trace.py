@@ -37,8 +37,8 @@ from paios.interfaces.terminal_text import money, printable
 @click.pass_obj
 def trace(door: Door, id: str, as_json: bool) -> None:
     """What happened in the request whose id begins with ID ("last": the newest), with times and costs."""
-    from paios.app import open_database
     from paios.observability.events import events_of
+    from paios.observability.store import open_database
     from paios.observability.traces import find
     from paios.observability.usage import cost_of
 

@@ -18,7 +18,7 @@ from paios.interfaces.terminal_text import money
 @click.pass_obj
 def usage(door: Door, days: int, as_json: bool) -> None:
     """Tokens and money by day, brain and model. A cost nobody knows is said so and is in no sum."""
-    from paios.app import open_database
+    from paios.observability.store import open_database
     from paios.observability.usage import spending
 
     with open_database(door.home) as db:
