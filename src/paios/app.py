@@ -86,8 +86,10 @@ async def open_house(
             for brain in brains.values():
                 with anyio.move_on_after(5):
                     await brain.aclose()
-            await to_thread.run_sync(owner.close)
-            await to_thread.run_sync(log.close)
+            try:
+                await to_thread.run_sync(log.close)
+            finally:
+                await to_thread.run_sync(owner.close)  # last: from then on another process may end what we left open
 
 
 def make_brains(settings: Settings, models: Models, env: Mapping[str, str], owner: Owner) -> dict[str, Brain]:

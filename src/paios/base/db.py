@@ -52,7 +52,9 @@ class Database:
         self._lock = threading.RLock()
         try:
             path.touch(0o600)
-            self._ticket = path.with_name(path.name + ".ticket").open("w")
+            ticket = path.with_name(path.name + ".ticket")
+            ticket.touch(0o600)
+            self._ticket = ticket.open("w")
             # isolation_level None: transactions are ours alone to begin and end
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
             self._connection.execute("PRAGMA busy_timeout = 5000")

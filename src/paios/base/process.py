@@ -90,8 +90,11 @@ class Owner:
     def __init__(self, run: Path) -> None:
         self.id = os.urandom(6).hex()
         self._path = run / f"owner-{self.id}.lock"
-        self._file: IO[str] = self._path.open("w", encoding="ascii")
+        # Locked before it has its name: another process that starts just now would take an unlocked one for a dead owner's.
+        unnamed = self._path.with_suffix(".new")
+        self._file: IO[str] = unnamed.open("w", encoding="ascii")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(self._path)
         self._guard: subprocess.Popen[bytes] | None = None
 
     def guard(self) -> None:

@@ -151,11 +151,20 @@ class ClaudeBrain:
         return ""
 
     async def _answer(self, turn: Turn, content: list[dict[str, Any]], gate: Gate, emit: Emit) -> Reply:
-        await anyio.to_thread.run_sync(importlib.import_module, SDK)  # 1.1 s of CPU
+        await anyio.to_thread.run_sync(self._owner.guard)
+        process = ClaudeProcess(self._argv(turn), self._child_env(), turn.cwd)
+        try:
+            await _started(process)
+            # 1.1 s of CPU, while the child starts up beside it
+            await anyio.to_thread.run_sync(importlib.import_module, SDK)
+            return await self._talk(turn, process, content, gate, emit)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await process.close()
+
+    async def _talk(self, turn: Turn, process: ClaudeProcess, content: list[dict[str, Any]], gate: Gate, emit: Emit) -> Reply:
         import claude_agent_sdk as sdk  # noqa: PLC0415
 
-        self._owner.guard()
-        process = ClaudeProcess(self._argv(turn), self._child_env(), turn.cwd)
         ear = _Ear(turn, emit, self._totals, self._windows)
         try:
             async with anyio.create_task_group() as tasks:
@@ -189,6 +198,14 @@ class ClaudeBrain:
             sources,
             "--append-system-prompt=CLAUDE.md in the working folder has its instructions: read it before you work on it.",
         ]
+
+
+async def _started(process: ClaudeProcess) -> None:
+    try:
+        await process.connect()
+    except OSError as error:
+        message = f"Claude Code did not start: {error.strerror}"
+        raise BrainUnavailable(NAME, message, reason="broken", remedy="update Claude Code") from error
 
 
 async def _connected(client: sdk.ClaudeSDKClient, process: ClaudeProcess) -> None:

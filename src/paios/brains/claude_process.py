@@ -50,6 +50,9 @@ class ClaudeProcess:
         self.last_result: dict[str, Any] | None = None  # once it is there, `close` is patient
 
     async def connect(self) -> None:
+        """Starts the child. The SDK calls it again when it is there: then nothing happens."""
+        if self._process is not None:
+            return
         self._process = await anyio.open_process(
             self._argv,
             stdin=PIPE,

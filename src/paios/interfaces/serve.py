@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,32 +15,51 @@ from paios.app import House
 from paios.autonomy.gate import Person
 from paios.base.events import Answered, Cancelled, Failed, Recorded, Terminal
 from paios.interfaces.intake import Asked, request
+from paios.interfaces.pipes import Closed, has_reader
 from paios.work.ask import Door, Show, ask
+
+LOOK_S = 1.0  # how often it is looked whether the reader of the output is still there: a silent brain writes nothing
+SHOW_S = 1.0  # for showing one event of a request that was stopped; with `pipes.PATIENCE_S` it stays below 5 s
 
 
 class Stop:
-    """Turns Ctrl-C, SIGTERM and a closed terminal into a cancellation of the request that runs, and of those to come."""
+    """Ends the request that runs, and those to come, when Ctrl-C, SIGTERM, a closed terminal or a lost reader says so."""
 
     def __init__(self) -> None:
         self.by: Literal["you", "door"] = "you"
         self.all = False  # no further request may begin
+        self.lost: Closed | None = None  # the output goes nowhere
+        self.coming = anyio.CancelScope()  # whoever brings further requests runs in it
         self._scope: anyio.CancelScope | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Within it the signals reach us instead of ending the process."""
+        """Within it the signals reach us instead of ending the process, and a reader of the output that leaves is noticed."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self.everything, "you")
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.everything, "door")
+        self._look(loop)
         try:
             yield
         finally:
+            self._timer.cancel()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.lost is None and not has_reader():
+            self.lose(Closed())
+        self._timer = loop.call_later(LOOK_S, self._look, loop)
+
+    def lose(self, why: Closed) -> None:
+        """The output goes nowhere: nothing more is worth doing."""
+        self.lost = self.lost or why
+        self.everything("door")
+
     def everything(self, by: Literal["you", "door"]) -> None:
         self.all = True
+        self.coming.cancel()
         self.this(by)
 
     def this(self, by: Literal["you", "door"]) -> None:
@@ -66,7 +86,9 @@ async def serve(asked: Asked, house: House, stop: Stop, show: Show, person: Pers
     async def note_and_show(record: Recorded) -> None:
         if isinstance(record.event, (Answered, Failed, Cancelled)):
             end.append(record.event)
-        await show(record)
+        # Once it is stopped, a reader that takes nothing must not keep it from ending.
+        with anyio.move_on_after(SHOW_S if scope.cancel_called else math.inf):
+            await show(record)
 
     made = request(asked, house.settings.limits, house.means.clock.at())
     with anyio.CancelScope() as scope:

@@ -13,7 +13,8 @@ The schema is documented in `docs/reference/stream-json.md`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +35,7 @@ _FIELDS = {
     "interrupt": set(),
     "answer": {"approval", "allow", "reason"},
 }
+LONGEST_S = 1e9  # 30 years: more would overflow the timers, and infinity is no JSON
 _LISTS = ("files", "images", "allow")
 
 
@@ -59,6 +61,12 @@ class _Talk:
             self.answers.pop(question.approval, None)
             receive.close()
 
+    async def put(self, line: str) -> None:
+        try:
+            await self.output.line(line)
+        except Closed as closed:
+            self.stop.lose(closed)
+
     def hang_up(self) -> None:
         self.open = False
         for send in self.answers.values():
@@ -66,9 +74,20 @@ class _Talk:
 
 
 async def talk(first: Asked, house: House, stop: Stop) -> Terminal | None:
-    """Converses until the input ends and everything is served; the last request's terminal event."""
+    """
+    Converses until the input ends and everything is served; the last request's terminal event.
+
+    Raises:
+        BadInput: *first* has files and no text that they could go with.
+        StoreError: as `serve`.
+    """
+    if (first.files or first.images) and not first.text:
+        raise BadInput(
+            "-f and -i go with a TASK, and there is none",
+            remedy='name them in a line: {"type": "user", "text": …, "files": […]}',
+        )
     state = _Talk(stop)
-    await state.output.line(json.dumps({"type": "hello", "schema": SCHEMA, "version": __version__, "thread": first.thread}))
+    await state.put(json.dumps({"type": "hello", "schema": SCHEMA, "version": __version__, "thread": first.thread}))
     turns_in, turns_out = anyio.create_memory_object_stream[Asked](10_000)
     if first.text:
         turns_in.send_nowait(first)
@@ -90,10 +109,7 @@ async def _serve_all(turns: MemoryObjectReceiveStream[Asked], house: House, stat
     end: Terminal | None = None
 
     async def show(record: Recorded) -> None:
-        try:
-            await state.output.line(record_json(record))
-        except Closed:
-            state.stop.everything("door")
+        await state.put(record_json(record))
 
     async for asked in turns:
         if state.stop.all:
@@ -107,17 +123,23 @@ async def _serve_all(turns: MemoryObjectReceiveStream[Asked], house: House, stat
 
 async def _read(first: Asked, state: _Talk, turns: MemoryObjectSendStream[Asked]) -> None:
     async with turns:
-        async for line in _objects(state):
+        with state.stop.coming:
+            await _handle_all(first, state, turns)
+    state.hang_up()
+
+
+async def _handle_all(first: Asked, state: _Talk, turns: MemoryObjectSendStream[Asked]) -> None:
+    async with aclosing(_objects(state)) as objects:
+        async for line in objects:
             try:
                 await _handle(line, first, state, turns)
             except BadInput as error:
                 await _complain(error, state)
-    state.hang_up()
 
 
 async def _handle(line: Any, first: Asked, state: _Talk, turns: MemoryObjectSendStream[Asked]) -> None:
     kind = line.get("type") if isinstance(line, dict) else None
-    if kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in _FIELDS:
         raise BadInput(f"a line must be an object whose type is one of {', '.join(_FIELDS)}", remedy=f"got {str(line)[:200]}")
     unknown = set(line) - _FIELDS[kind] - {"type"}
     if unknown:
@@ -134,7 +156,7 @@ def _asked(line: dict[str, Any], first: Asked) -> Asked:
     for name, value in line.items():
         good = all(isinstance(v, str) for v in value) if isinstance(value, list) else isinstance(value, str)
         if name == "timeout_s":
-            good = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+            good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LONGEST_S
         if not good or isinstance(value, list) != (name in _LISTS):
             wanted = "a list of strings" if name in _LISTS else "a number above 0" if name == "timeout_s" else "a string"
             raise BadInput(f"user.{name} must be {wanted}", remedy="see docs/reference/stream-json.md")
@@ -159,12 +181,12 @@ async def _answer(line: dict[str, Any], state: _Talk) -> None:
     send.close()
 
 
-async def _objects(state: _Talk) -> AsyncIterator[Any]:
+async def _objects(state: _Talk) -> AsyncGenerator[Any, None]:
     async for line in lines():
         if line.strip():
             try:
                 yield json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:  # no JSON, or nested without end
                 await _complain(
                     BadInput(f"this line is no JSON ({error}): {line[:200]!r}", remedy="send one object a line"), state
                 )
@@ -172,4 +194,4 @@ async def _objects(state: _Talk) -> AsyncIterator[Any]:
 
 async def _complain(error: PaiosError, state: _Talk) -> None:
     body = {"type": "error", "kind": error.kind, "message": error.message, "remedy": error.remedy}
-    await state.output.line(json.dumps(body, ensure_ascii=False))
+    await state.put(json.dumps(body, ensure_ascii=False))

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+import termios
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
+
+import anyio
 
 from paios.app import House
 from paios.autonomy.gate import Person
@@ -34,7 +37,7 @@ from paios.base.types import Verdict
 from paios.interfaces.intake import Asked
 from paios.interfaces.pipes import Closed, Output, chunks
 from paios.interfaces.serve import Stop, serve
-from paios.interfaces.terminal_text import money, printable
+from paios.interfaces.terminal_text import literal, money, printable
 from paios.observability.usage import cost_of
 
 if TYPE_CHECKING:
@@ -64,8 +67,8 @@ class _Json:
     async def show(self, record: Recorded) -> None:
         try:
             await self._output.line(record_json(record))
-        except Closed:
-            self._stop.everything("door")
+        except Closed as closed:
+            self._stop.lose(closed)
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -80,15 +83,28 @@ class _Tty:
     @classmethod
     def open(cls) -> _Tty | None:
         """None if nobody is there: no controlling terminal, or the messages go elsewhere."""
-        if not sys.stderr.isatty():
+        if not os.isatty(2):
             return None
         with suppress(OSError):
-            return cls(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+            # macOS cannot wait for /dev/tty (kqueue), but for the device behind it.
+            path = os.ttyname(2) if sys.platform == "darwin" else "/dev/tty"
+            return cls(os.open(path, os.O_RDWR | os.O_NOCTTY))
         return None
 
-    async def line(self) -> str:
-        async for chunk in chunks(self.fd):
-            return chunk.decode("utf-8", errors="replace").strip()
+    def forget(self) -> None:
+        """Drops what was typed so far: it cannot be the answer to a question that was not yet asked."""
+        with suppress(termios.error):
+            termios.tcflush(self.fd, termios.TCIFLUSH)
+
+    async def line(self) -> str | None:
+        """What is typed next; empty for Ctrl-D, None if the terminal was closed."""
+        async with aclosing(chunks(self.fd)) as typed:
+            async for chunk in typed:
+                return chunk.decode("utf-8", errors="replace").strip()
+        try:
+            termios.tcgetattr(self.fd)
+        except termios.error:
+            return None
         return ""
 
     def close(self) -> None:
@@ -102,8 +118,9 @@ class _Terminal:
         self._house = house
         self._stop = stop
         self._output = Output()
+        self._on_screen = os.isatty(1)
         self._rich: Console | None = None
-        if sys.stderr.isatty():
+        if os.isatty(2):
             from rich.console import Console  # noqa: PLC0415  # 70 ms, and only for a terminal
 
             self._rich = Console(stderr=True, highlight=False, markup=False)
@@ -122,9 +139,17 @@ class _Terminal:
         self._progress(None)
         await self._break()
         action = question.action
-        self._note(("? ", "bold yellow"), f"{question.reason}: ", (printable(action.target)[:2000], "bold"))
-        self._note(f"  in {action.cwd}   yes, no, or why not: ", end="")
-        answer = await self._tty.line()
+        self._tty.forget()
+        self._note(("? ", "bold yellow"), f"{question.reason}: ", (literal(action.target, at_most=2000), "bold"))
+        self._note(f"  in {literal(str(action.cwd))}   yes, no, or why not: ", end="")
+        try:
+            answer = await self._tty.line()
+        except anyio.get_cancelled_exc_class():
+            self._note("")  # what comes next begins a line
+            raise
+        if answer is None:
+            self._stop.everything("door")
+            return None
         self._progress(action.brain)
         if answer.lower() in ("y", "yes", "نعم"):
             return Verdict(True, "you", "you said yes")
@@ -134,14 +159,14 @@ class _Terminal:
     async def show(self, record: Recorded) -> None:
         try:
             await self._show(record.event, record.trace)
-        except Closed:
-            self._stop.everything("door")
+        except Closed as closed:
+            self._stop.lose(closed)
 
     async def _show(self, event: Event, trace: str) -> None:
         match event:
             case Said(text):
                 self._progress(None)
-                await self._write(printable(text) if sys.stdout.isatty() else text)
+                await self._write(printable(text) if self._on_screen else text)
             case Routed():
                 self._route = f"{event.domain} {event.confidence:.0%}"
             case Began():
@@ -168,7 +193,7 @@ class _Terminal:
 
     async def _break(self, *, last: bool = False) -> None:
         """Ends the line on stdout before something else is shown; into a pipe only at the very end."""
-        if self._midline and (last or sys.stdout.isatty()):
+        if self._midline and (last or self._on_screen):
             await self._write("\n")
 
     def _acted(self, event: Acted) -> None:
@@ -200,22 +225,24 @@ class _Terminal:
         return " · ".join(fact for fact in facts if fact)
 
     def _note(self, *parts: Styled, end: str = "\n") -> None:
-        if self._rich is not None:
-            from rich.text import Text  # noqa: PLC0415  # as above
+        with suppress(OSError):  # nobody reads the messages any more; what becomes of the request is decided elsewhere
+            if self._rich is not None:
+                from rich.text import Text  # noqa: PLC0415  # as above
 
-            self._rich.print(Text.assemble(*parts), end=end, soft_wrap=True)
-        else:
-            sys.stderr.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)
-            sys.stderr.flush()
+                self._rich.print(Text.assemble(*parts), end=end, soft_wrap=True)
+            elif sys.stderr is not None:  # it is None if it was closed when we were started
+                sys.stderr.write("".join(part if isinstance(part, str) else part[0] for part in parts) + end)
+                sys.stderr.flush()
 
     def _progress(self, doing: str | None) -> None:
         """Shows what is being done, with the time and tokens so far; None takes the line away."""
         if self._rich is None:
             return
         if doing is None:
-            if self._live is not None:
-                self._live.stop()
-                self._live = None
+            live, self._live = self._live, None
+            if live is not None:
+                with suppress(OSError):  # as in `_note`
+                    live.stop()
             return
         self._doing = doing
         if self._live is None:
@@ -224,7 +251,8 @@ class _Terminal:
 
             self._spinner = Spinner("dots")
             self._live = Live(console=self._rich, get_renderable=self._frame, transient=True, refresh_per_second=8)
-            self._live.start()
+            with suppress(OSError):  # as in `_note`
+                self._live.start()
 
     def _frame(self) -> Spinner:
         assert self._spinner is not None

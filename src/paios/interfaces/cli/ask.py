@@ -54,6 +54,7 @@ def ask(door: Door, /, **given: Any) -> int:
 
     What is piped in and the attached files go with it. Exit codes: see `ai --help`.
     """
+    pipes.fill()
     return anyio.run(partial(_serve, door, given))
 
 
@@ -61,6 +62,8 @@ async def _serve(door: Door, given: dict[str, Any]) -> int:
     from paios.app import open_house
     from paios.interfaces import serve, stream, terminal
 
+    if given["timeout_s"] is not None and not given["timeout_s"] <= stream.LONGEST_S:  # nor not a number
+        raise BadInput(f"--timeout {given['timeout_s']:g} is no time to wait", remedy="give seconds, such as --timeout 600")
     if given["model"] and not given["brain"] and "/" not in given["model"]:
         raise BadInput(f"--model {given['model']} needs a brain", remedy="name it with --brain")
     asked = await _asked(door, given)
@@ -69,7 +72,14 @@ async def _serve(door: Door, given: dict[str, Any]) -> int:
         async with open_house(door.home, door.env) as house:
             asked = replace(asked, thread=_thread(house, asked.cwd, given))
             talk = stream.talk if given["stream_json"] else partial(terminal.show, as_json=given["as_json"])
-            return exit_code(await talk(asked, house, stop))
+            end = await talk(asked, house, stop)
+    if stop.lost is None:
+        return exit_code(end)
+    if not stop.lost.why:
+        return 141  # as a program that SIGPIPE ends
+    click.echo(f"ai: the answer could not be written to standard output: {stop.lost.why}", err=True)
+    click.echo("    write it elsewhere; what was said is kept: `ai trace` shows it", err=True)
+    return PaiosError.exit_code
 
 
 async def _asked(door: Door, given: dict[str, Any]) -> Asked:

@@ -66,7 +66,7 @@ def tree(records: Iterable[Recorded]) -> Iterator[str]:
         if isinstance(event, (Began, SteppedAside, Answered, Failed, Cancelled)):
             under = False
         mark = "│  " if under else ""
-        for number, line in enumerate(describe(event)):
+        for number, line in enumerate(map(printable, describe(event))):
             yield f"{ms:>8.0f} ms  {mark}{line}" if number == 0 else f"{'':>13}{mark}  {line}"
         under = under or isinstance(event, Began)
 
@@ -105,8 +105,8 @@ def describe(event: Event) -> Iterator[str]:
         case Routed():
             chosen = next((c.brain for c in event.candidates if not c.why_not), "nobody")
             yield f"routed: {event.domain} ({event.confidence:.0%}) → {chosen}"
-            yield from event.reasons
-            yield from (f"not {c.brain}: {c.why_not}" for c in event.candidates if c.why_not)
+            passed = (f"not {c.brain}: {c.why_not}" for c in event.candidates if c.why_not)
+            yield from dict.fromkeys((*event.reasons, *passed))  # the reasons name those passed over before the chosen one
         case Recalled():
             yield f"recalled {len(event.passages)} passages"
             yield from (f"{p.source}:{p.line} ({p.score:.2f}) {_short(p.text, 80)}" for p in event.passages)
