@@ -46,7 +46,7 @@ test: check ## the checks and every test
 
 test-local-llm: setup ## a real GGUF model in process (builds llama.cpp: about 7 minutes)
 	$(UV) sync --quiet --locked --group dev $(EXTRAS) --extra local-llm --group local-llm --inexact
-	$(BIN)/pytest tests/brains/test_local.py
+	$(BIN)/pytest tests/brains/test_local.py -m local_llm
 
 format: setup ## put the code in shape
 	$(BIN)/ruff check --fix .

@@ -23,7 +23,7 @@ enabled = false
 [brains.gateway]
 enabled = false
 [brains.librarian]
-folders = ["$PWD/docs"]
+folders = ["$PWD/README.md", "$PWD/docs"]
 END
 chmod 600 .demo/paios.toml
 

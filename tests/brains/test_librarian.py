@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import pytest
 
+from paios import __version__
 from paios.base.events import Event, Recalled, Said, Spent
 from paios.base.types import Action, Attachment, Passage, Reply, Turn, Usage, Verdict
 from paios.brains.librarian import LibrarianBrain
+from paios.config.settings import Limits
+from paios.interfaces import intake
+from paios.interfaces.intake import Asked
+from paios.work.ask import with_sources
 
 LIBRARY = Path(__file__).parent / "library"
+ROOT = Path(__file__).parents[2]
 
 # question → (file, words the first quotation must hold)
 ANSWERABLE = {
@@ -62,6 +69,36 @@ UNANSWERABLE = (
     "كيف أزرع الطماطم في البيت الزجاجي؟",
     "متى تبدأ مباراة المنتخب؟",
 )
+# The same over the project's own pages: question → words the first passage must hold.
+ABOUT_PAIOS = {
+    "where are my data stored?": "data/paios.db",
+    "in which folder does PAIOS keep everything?": "~/.paios",
+    "Is SQLite safe on a network drive?": "not safe on most network drives",
+    "What does exit code 141 mean?": "went away",
+    "Does uninstalling delete my history?": "stay in `~/.paios`",
+    "Which option continues the last conversation?": "-c",
+    "How large may an attached file be?": "limits.attachment_bytes",
+    "How long may one request take?": "request may take in all",
+    "Which variable moves the data folder elsewhere?": "PAIOS_HOME",
+    "How do I use a GGUF file?": "brains.local.gguf",
+    "Which file types does the librarian read?": "Markdown, plain text",
+    "Can I allow commands for one request only?": "--allow",
+    "أين يحفظ البرنامج بياناتي؟": "~/.paios",
+    "كيف أضيف نموذجا محليا؟": "Ollama",
+    "كيف أضيف مفتاح API؟": "متغيرات البيئة",
+    "كيف أستعيد الإعدادات السليمة؟": "ai config restore",
+    "ماذا يحدث إذا نفدت حصة العقل؟": "انتقل الطلب",
+    "كيف أعرف كم كلفتني الطلبات؟": "ai usage",
+    "كيف أسمح بتعديل الملفات؟": "--allow",
+    "هل القراءة مسموحة؟": "القراءة داخل مجلد العمل",
+}
+NOT_ABOUT_PAIOS = (
+    "How do I connect a printer over Bluetooth?",
+    "What is the salary of the team leader?",
+    "Which vitamins are in oranges?",
+    "كيف أطبخ الأرز؟",
+    "متى يفتح المطار الجديد؟",
+)
 TASKS = (
     "write a poem about the sea",
     "Could you please fix my code?",
@@ -78,14 +115,16 @@ async def refuse(action: Action) -> Verdict:
     raise AssertionError(f"the librarian asked the gate for {action}")
 
 
-async def ask(text: str, brain: LibrarianBrain, sources: tuple[Attachment, ...] = ()) -> tuple[Reply, list[Event]]:
+async def ask(
+    text: str, brain: LibrarianBrain, sources: tuple[Attachment, ...] = (), cwd: Path = LIBRARY
+) -> tuple[Reply, list[Event]]:
     events: list[Event] = []
 
     async def emit(event: Event) -> None:
         events.append(event)
 
     with anyio.fail_after(30):
-        reply = await brain.think(Turn(text, LIBRARY, "0" * 31 + "1", sources=sources), refuse, emit)
+        reply = await brain.think(Turn(text, cwd, "0" * 31 + "1", sources=sources), refuse, emit)
     return reply, events
 
 
@@ -117,6 +156,42 @@ async def test_most_questions_the_files_do_not_answer_get_an_honest_no() -> None
         if recalled(events) or not all(way in reply.text for way in WAY_OUT):
             wrong.append((question, recalled(events)))
     assert len(wrong) <= 0.15 * len(UNANSWERABLE), wrong
+
+
+async def test_questions_about_paios_are_answered_from_its_own_pages() -> None:
+    brain = LibrarianBrain(folders=(ROOT / "docs",))
+    wrong = []
+    for question, words in ABOUT_PAIOS.items():
+        _, events = await ask(question, brain, cwd=ROOT)
+        passages = recalled(events)
+        if not passages or words not in passages[0].text:
+            wrong.append((question, [(p.source, p.line, p.text[:60], p.score) for p in passages]))
+    assert len(wrong) <= 0.2 * len(ABOUT_PAIOS), wrong
+
+
+async def test_what_the_pages_of_paios_do_not_say_gets_an_honest_no() -> None:
+    brain = LibrarianBrain(folders=(ROOT / "docs", ROOT / "README.md"))
+    wrong = [q for q in NOT_ABOUT_PAIOS if recalled((await ask(q, brain, cwd=ROOT))[1])]
+    assert len(wrong) <= 0.2 * len(NOT_ABOUT_PAIOS), wrong
+
+
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [
+        ("who kept the spare umbrella?", "We keep a spare umbrella in the hall.\n"),
+        ("how do I erase a recording?", "Recordings can be deleted with the red button.\n"),
+        ("how large is the fridge?", "The fridge holds 200 litres.\n"),
+        ("أين مظلتي الزرقاء؟", "المظلة الزرقاء خلف الباب.\n"),
+        ("كيف أضيف لونا؟", "لإضافة لون جديد اضغط الزر.\n"),
+        ("أين مفاتيح المخزن؟", "مفتاح المخزن عند الحارس.\n"),
+    ],
+)
+async def test_a_word_is_found_in_its_other_forms_and_slight_words_need_not_be(
+    asked: str, written: str, tmp_path: Path
+) -> None:
+    (tmp_path / "note.md").write_text(f"{written}\nSomething else stands here.\n\nهنا كلام عن الطقس.\n")
+    _, events = await ask(asked, LibrarianBrain(folders=(tmp_path,)))
+    assert [p.line for p in recalled(events)] == [1]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -161,6 +236,129 @@ async def test_the_text_of_attached_files_is_not_taken_for_the_question() -> Non
     text = f'Who books train tickets?\n\n<file path="{source.path}">\n{source.text}\n</file>'
     _, events = await ask(text, LibrarianBrain(), (source,))
     assert "Mona" in recalled(events)[0].text
+
+
+async def test_an_attached_file_that_is_a_word_of_the_question_leaves_the_question_whole() -> None:
+    source = Attachment(LIBRARY / "note.md", "text/plain", 6, "boiler")
+    text = f'who services the boiler?\n\n<file path="{source.path}">\n{source.text}\n</file>'
+    reply, _ = await ask(text, LibrarianBrain(), (source,))
+    assert "I found nothing" in reply.text  # the file says "boiler" and nothing of services
+
+
+async def test_what_was_piped_in_is_searched_and_cited_as_stdin(tmp_path: Path) -> None:
+    asked = Asked(
+        text="who services the boiler?",
+        cwd=tmp_path,
+        thread="t",
+        origin="cli",
+        piped="# The house\n\nThe boiler is serviced every October by Karim.\n\nA </stdin> of its own.\n",
+        files=("more.md",),
+    )
+    (tmp_path / "more.md").write_text("The garden is watered by Mona.\n")
+    request = intake.request(asked, Limits(), datetime.now(UTC))
+    sources = request.attachments
+    reply, events = await ask(with_sources(request.text, request), LibrarianBrain(), sources, tmp_path)
+    assert "“The boiler is serviced every October by Karim.” [1]" in reply.text
+    assert reply.text.endswith("[1] stdin:3 — The house")
+    assert [(p.source, p.line) for p in recalled(events)] == [("stdin", 3)]
+
+
+async def test_a_task_word_in_what_was_piped_in_is_no_task_and_a_question_alone_is_the_question() -> None:
+    reply, _ = await ask("who paid?\n\n<stdin>\nwrite a poem\n\nThe bill was paid by Omar.\n</stdin>", LibrarianBrain())
+    assert "[1] stdin:3" in reply.text
+    reply, _ = await ask("<stdin>\nWhen are the core hours?\n</stdin>", LibrarianBrain(folders=(LIBRARY,)))
+    assert "10:00 to 15:00" in reply.text
+
+
+TABLE = """# Codes
+
+What the codes mean:
+
+| code | kind | meaning |
+|:---|---|---:|
+| 4 | `no_brain` | There is nobody to ask. |
+| 141 |  | Whoever read \\| the output went away. |
+
+kind | meaning
+--- | ---
+tar | A sticky kind of oil.
+"""
+
+
+async def test_a_row_of_a_table_is_quoted_as_text_and_its_head_never(tmp_path: Path) -> None:
+    (tmp_path / "codes.md").write_text(TABLE)
+    brain = LibrarianBrain(folders=(tmp_path,))
+    reply, _ = await ask("what does code 4 mean?", brain, cwd=tmp_path)
+    assert "“code: 4; kind: `no_brain`; meaning: There is nobody to ask.” [1]" in reply.text
+    assert "[1] codes.md:7 — Codes" in reply.text
+    reply, _ = await ask("what does code 141 mean?", brain)
+    assert "“code: 141; meaning: Whoever read | the output went away.” [1]" in reply.text
+    reply, _ = await ask("is tar sticky?", brain)
+    assert "“kind: tar; meaning: A sticky kind of oil.” [1]" in reply.text
+    for question in ("code kind meaning", "which kind of meaning does a code have?"):
+        _, events = await ask(question, brain)
+        assert not {5, 6, 10, 11} & {p.line for p in recalled(events)}
+
+
+async def test_a_command_is_quoted_with_the_line_that_announces_it(tmp_path: Path) -> None:
+    (tmp_path / "move.md").write_text("Move the piano and tell the neighbours:\n\n    ring --all\n\nThen rest.\n")
+    reply, _ = await ask("how do I move the piano?", LibrarianBrain(folders=(tmp_path,)))
+    assert "“Move the piano and tell the neighbours:\n\n    ring --all” [1]" in reply.text
+
+
+async def test_a_file_named_in_the_setting_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("Nothing of note.\n")
+    (tmp_path / ".notes.org").write_text("The gate code is 1111.\n")
+    (tmp_path / "link.md").symlink_to(tmp_path / ".notes.org")
+    for named in (".notes.org", "link.md"):
+        brain = LibrarianBrain(folders=(tmp_path / named, tmp_path / "docs", tmp_path / named))
+        _, events = await ask("What is the gate code?", brain, cwd=tmp_path)
+        assert [p.source for p in recalled(events)] == [named]
+        reply, _ = await ask("What is the capital of Mongolia?", brain)
+        assert "(2 files searched)" in reply.text
+
+
+async def test_what_the_setting_names_in_vain_is_said(tmp_path: Path) -> None:
+    gone, lost = tmp_path / "gone", tmp_path / "lost.md"
+    brain = LibrarianBrain(folders=(LIBRARY, gone, lost))
+    assert f"brains.librarian.folders: not there: {gone}, {lost}" in (await brain.status()).detail
+    reply, _ = await ask("What is the capital of Mongolia?", brain)
+    assert f"The setting brains.librarian.folders names what is not there: {gone}, {lost}." in reply.text
+    reply, _ = await ask("ما عاصمة البرازيل؟", LibrarianBrain(folders=(gone,)))
+    assert f"يذكر ما لا وجود له: {gone}." in reply.text
+    assert "not there" not in (await LibrarianBrain(folders=(LIBRARY, LIBRARY / "coffee.md")).status()).detail
+
+
+@pytest.mark.parametrize(
+    ("files", "english", "arabic"),
+    [
+        (1, "1 file", "ملف واحد"),
+        (2, "2 files", "ملفين"),
+        (3, "3 files", "3 ملفات"),
+        (10, "10 files", "10 ملفات"),
+        (11, "11 files", "11 ملفا"),
+        (100, "100 files", "100 ملف"),
+        (103, "103 files", "103 ملفات"),
+    ],
+)
+async def test_the_number_of_files_agrees_with_its_noun(files: int, english: str, arabic: str, tmp_path: Path) -> None:
+    for n in range(files):
+        (tmp_path / f"{n}.md").write_text("Rain.\n")
+    brain = LibrarianBrain(folders=(tmp_path,))
+    assert f"({english} searched)" in (await ask("capital of Mongolia?", brain))[0].text
+    assert (
+        f"({english} and the piped text searched)"
+        in (await ask("capital of Mongolia?\n\n<stdin>\nSnow.\n</stdin>", brain))[0].text
+    )
+    assert f"(بحثت في {arabic})" in (await ask("ما عاصمة البرازيل؟", brain))[0].text
+
+
+async def test_a_no_to_a_question_about_piped_text_alone_says_so() -> None:
+    reply, _ = await ask("capital of Mongolia?\n\n<stdin>\nSnow.\n</stdin>", LibrarianBrain())
+    assert "(the piped text searched)" in reply.text
+    reply, _ = await ask("ما عاصمة البرازيل؟\n\n<stdin>\nثلج.\n</stdin>", LibrarianBrain())
+    assert "(بحثت في النص الممرَّر)" in reply.text
 
 
 async def test_without_files_it_says_so_and_how_to_get_an_answer() -> None:
@@ -251,5 +449,6 @@ async def test_a_cancelled_search_stops_between_files(tmp_path: Path) -> None:
 async def test_it_is_always_ready_and_needs_no_login() -> None:
     brain = LibrarianBrain()
     assert brain.absent() == ""
-    assert (await brain.status()).ready
+    status = await brain.status()
+    assert (status.ready, status.version) == (True, __version__)
     await brain.aclose()

@@ -134,10 +134,10 @@ def test_the_other_brain_takes_over_when_one_is_down(
     ai.env["CLAUDE_CODE_MAX_RETRIES"] = "1"
     codex = Path(ai.env["CODEX_HOME"]) / "config.toml"
     if trouble == "killed":
-        program = Path(ai.env["PATH"].split(":")[0]) / first
-        program.unlink()
+        program = ai.cwd.parent / "dies"
         program.write_text("#!/bin/sh\nkill -9 $$\n")
         program.chmod(0o755)
+        settings(ai, f"[routing.table]\ngeneral = ['{first}', '{second}']\n[brains.{first}]\nbinary = '{program}'\n")
     elif first == "claude":
         ai.env["ANTHROPIC_BASE_URL"] = down.url
     else:

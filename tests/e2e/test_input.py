@@ -139,9 +139,16 @@ def test_a_broken_configuration_is_explained_and_never_overwritten(ai: Ai, toml:
     assert run.code == 3, run
     assert [word for word in words if word not in run.err] == []
     assert path.read_text() == toml
+
+
+def test_the_doctor_works_with_a_broken_configuration_and_names_it(ai: Ai) -> None:
+    (Path(ai.env["PAIOS_HOME"]) / "paios.toml").write_text("[limits]\ntimeout = 5\n")
     doctor = ai("doctor", "--json")
     assert doctor.code == 1
-    assert any(f["id"] == "config.valid" and f["status"] == "problem" for f in json.loads(doctor.out))
+    findings = {finding["id"]: finding for finding in json.loads(doctor.out)}
+    assert findings["config.valid"]["status"] == "problem"
+    assert "limits.timeout" in findings["config.valid"]["summary"]
+    assert findings["store.write"]["status"] == "ok"
 
 
 def test_a_home_that_cannot_be_used_is_named(ai: Ai) -> None:

@@ -130,8 +130,10 @@ class CodexBrain:
     # ---- the server
 
     def _programs(self) -> list[str]:
-        """Where Codex is, the most wanted first: configured or on PATH, then the one its Python package brings."""
+        """Where Codex is, the most wanted first: the configured one alone, else that on PATH and the Python package's."""
         own = find_program("codex", self._env, self._binary)
+        if self._binary:
+            return [own] if own else []
         spec = importlib.util.find_spec("codex_cli_bin")
         bundled = Path(spec.origin).parent / "bin" / "codex" if spec and spec.origin else None
         return [*([own] if own else []), *([str(bundled)] if bundled and bundled.is_file() else [])]

@@ -44,7 +44,7 @@ class _Found:
 
 
 class LibrarianBrain:
-    """Answers questions from attached files, what was piped in, the folders and files of the settings, and, if given, memory."""
+    """Answers from attached files, what was piped in, the folders and files of the settings and, if given, memory."""
 
     name = "librarian"
 
@@ -157,8 +157,8 @@ def _question(turn: Turn) -> tuple[str, str]:
     blocks = (f'\n\n<file path="{source.path}">\n{source.text}\n</file>' for source in turn.sources if source.text is not None)
     text = turn.text.removesuffix("".join(blocks))
     piped = _PIPED.search(text)
-    asked = (text[: piped.start()] if piped else text).strip()[:4000]
-    return asked, piped[1] if piped else ""
+    asked, given = (text[: piped.start()].strip(), piped[1]) if piped else (text.strip(), "")
+    return (asked[:4000], given) if asked else (given[:4000], "")  # what is piped in alone is the question
 
 
 # Names of everyday things in both languages; enough for a question to find its page, not to translate.
@@ -175,12 +175,13 @@ duration|قهوة coffee|ماء water|مفاتيح keys|سيارة car|غرفة 
 
 
 # Words that mean nearly the same where things are looked up, within one language; each finds the others, for less.
-_NEAR = """store save keep hold|folder directory|delete remove erase|uninstall remove|cost price fee charge|allow permit permission
-consent|configuration config setting|error fault problem|start begin launch|stop end quit|change edit modify
-|choose select pick|continue resume|computer machine laptop|broken damaged corrupt|image photo picture|repair fix mend
-|mandatory required|forbidden prohibited|employee colleague|holiday vacation leave|buy purchase|data database|reply answer
+_NEAR = """store save keep hold|folder directory|delete remove erase|uninstall remove|cost price fee charge
+|allow permit permission consent|configuration config setting|error fault problem|start begin launch|stop end quit
+|change edit modify|choose select pick|continue resume|computer machine laptop|broken damaged corrupt
+|image photo picture|repair fix mend|mandatory required|forbidden prohibited|employee colleague
+|holiday vacation leave|buy purchase|data database|reply answer
 |حفظ تخزين|حذف مسح ازالة|كلفة تكلفة سعر ثمن|خطأ مشكلة عطل|سماح إذن|تغيير تعديل|اختيار انتقاء|متابعة مواصلة استئناف
-|حاسوب كمبيوتر جهاز|مكان موقع|معطوب تالف|بدء تشغيل|جواب إجابة رد|إصلاح تصليح|إضافة إدراج|شراء اشتراء"""
+|حاسوب كمبيوتر جهاز|مكان موقع|معطوب تالف|بدء تشغيل|جواب إجابة رد|إصلاح تصليح|إضافة إدراج|تنزيل تحميل"""
 
 
 def _table(groups: str) -> Iterator[list[tuple[str, ...]]]:
@@ -305,7 +306,8 @@ _FRAMES = {
     "en": _Frame(
         found="From your files, word for word:",
         nothing="I found nothing about this ({} searched).",
-        no_files="I have no files to answer from: attach some, or name folders or files in the setting brains.librarian.folders.",
+        no_files="I have no files to answer from: attach some, "
+        "or name folders or files in the setting brains.librarian.folders.",
         no_task="I cannot do this: I am the librarian, I have no model and can only quote from files.",
         other_language="The files are mostly in another language than your question, and I only match words.",
         missing="The setting brains.librarian.folders names what is not there: {}.",

@@ -240,7 +240,13 @@ class _Term:
 
     def held(self, found: Counter[str] | frozenset[str] | set[str]) -> float:
         """1 if one of the keys found is the word, `_LOOSE` if one is near it, else 0."""
-        return 1.0 if any(k in found for k in self.exact) else _LOOSE if any(k in found for k in self.loose) else 0.0
+        for key in self.exact:  # loops: this is most of a search's time, and `any` takes twice as long
+            if key in found:
+                return 1.0
+        for key in self.loose:
+            if key in found:
+                return _LOOSE
+        return 0.0
 
     def count(self, piece: Piece) -> float:
         exact = sum(piece.body[k] for k in self.exact)

@@ -61,7 +61,9 @@ class Local(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Librarian(Strict):
-    folders: Annotated[tuple[str, ...], Doc("Folders the librarian answers from, besides attached files.")] = ()
+    folders: Annotated[
+        tuple[str, ...], Doc("Folders and files the librarian answers from, besides what is attached or piped in.")
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import termios
-from contextlib import aclosing, suppress
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -111,6 +113,16 @@ class _Tty:
         os.close(self.fd)
 
 
+@contextmanager
+def _if_heard() -> Iterator[None]:
+    """Messages that nobody reads any more are dropped; what becomes of the request is decided elsewhere."""
+    try:
+        yield
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)  # for what is still buffered, too: else the interpreter's exit code tells of it
+
+
 class _Terminal:
     """Text to stdout; the rest, a progress line included, to stderr."""
 
@@ -149,7 +161,8 @@ class _Terminal:
             raise
         if answer is None:
             self._stop.everything("door")
-            return None
+            await anyio.sleep_forever()  # until that arrives here: no verdict, neither yes nor no
+            raise AssertionError("unreachable: it was cancelled")
         self._progress(action.brain)
         if answer.lower() in ("y", "yes", "نعم"):
             return Verdict(True, "you", "you said yes")
@@ -178,7 +191,7 @@ class _Terminal:
                 await self._break()
                 self._acted(event)
             case Judged() if event.verdict.by == "nobody":
-                self._note(("not allowed: ", "yellow"), printable(event.action.target)[:200], f" ({event.verdict.reason})")
+                self._note(("not allowed: ", "yellow"), literal(event.action.target, at_most=200), f" ({event.verdict.reason})")
             case SteppedAside():
                 self._note((printable(event.message), "yellow"), "; trying the next brain")
             case Answered() | Failed() | Cancelled():
@@ -197,7 +210,7 @@ class _Terminal:
             await self._write("\n")
 
     def _acted(self, event: Acted) -> None:
-        target = printable(event.action.target).split("\n")[0][:120]
+        target = literal(event.action.target.split("\n")[0])[:120]
         if event.state == "started":
             self._progress(f"{event.action.brain} · {event.action.tool} {target}")
         elif event.action.kind != "internal" and self._rich is not None:
@@ -225,7 +238,7 @@ class _Terminal:
         return " · ".join(fact for fact in facts if fact)
 
     def _note(self, *parts: Styled, end: str = "\n") -> None:
-        with suppress(OSError):  # nobody reads the messages any more; what becomes of the request is decided elsewhere
+        with _if_heard():
             if self._rich is not None:
                 from rich.text import Text  # noqa: PLC0415  # as above
 
@@ -241,7 +254,7 @@ class _Terminal:
         if doing is None:
             live, self._live = self._live, None
             if live is not None:
-                with suppress(OSError):  # as in `_note`
+                with _if_heard():
                     live.stop()
             return
         self._doing = doing
@@ -251,7 +264,7 @@ class _Terminal:
 
             self._spinner = Spinner("dots")
             self._live = Live(console=self._rich, get_renderable=self._frame, transient=True, refresh_per_second=8)
-            with suppress(OSError):  # as in `_note`
+            with _if_heard():
                 self._live.start()
 
     def _frame(self) -> Spinner:
