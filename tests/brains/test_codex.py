@@ -446,7 +446,7 @@ async def test_a_codex_that_cannot_serve_gives_way_to_the_bundled_one(
     old = tmp_path / "codex"
     old.write_text("#!/bin/sh\necho 'error: unrecognized subcommand app-server' >&2\nexit 2\n")
     old.chmod(0o755)
-    brain = CodexBrain(env=agent_env, owner=owner, binary=str(old))
+    brain = CodexBrain(env={**agent_env, "PATH": f"{tmp_path}:{agent_env['PATH']}"}, owner=owner)
     scene.says("hello")
     try:
         with anyio.fail_after(20):
@@ -456,6 +456,9 @@ async def test_a_codex_that_cannot_serve_gives_way_to_the_bundled_one(
         await brain.aclose()
     assert reply.text == "hello"
     assert status.ready and str(old) in status.detail
+    chosen = CodexBrain(env=agent_env, owner=owner, binary=str(old))
+    with anyio.fail_after(20), pytest.raises(BrainUnavailable, match="does not start"):
+        await chosen.think(ask(cwd), gate, events)
 
 
 def test_a_codex_that_is_nowhere_is_absent(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,10 +49,10 @@ class Terminal:
         )
         os.close(inside)
 
-    def until(self, words: str) -> str:
-        """Everything shown, once *words* are among it."""
+    def until(self, words: str, *, times: int = 1) -> str:
+        """Everything shown, once *words* are among it so many *times*."""
         ends = time.monotonic() + WAIT_S
-        while words not in self.shown:
+        while self.shown.count(words) < times:
             assert self._read(ends - time.monotonic()), f"{words!r} was not shown: {self.shown!r}"
         return self.shown
 
@@ -163,31 +163,29 @@ def test_long_work_shows_who_is_at_it_for_how_long_and_clears_that_away(terminal
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1, "the cursor is given back"
 
 
-@pytest.mark.parametrize(
-    ("answer", "verdict"),
-    [
-        ("y", (True, "you", "you said yes")),
-        ("YES", (True, "you", "you said yes")),
-        ("نعم", (True, "you", "you said yes")),
-        ("n", (False, "you", "you said no")),
-        ("لا", (False, "you", "you said no")),
-        ("", (False, "you", "you said no")),
-        ("because it is late", (False, "you", "you said no: because it is late")),
-        ("yesterday", (False, "you", "you said no: yesterday")),
-    ],
-)
-def test_a_question_shows_the_command_and_its_folder_and_is_answered(
-    ai: Ai, terminal: Opens, answer: str, verdict: tuple[bool, str, str]
-) -> None:
-    screen = terminal("#run make -C docs", *ECHO)
-    shown = plain(screen.until("why not: "))
-    assert "echo wants to run a command: make -C docs\n" in shown
-    assert f"in {ai.cwd}" in shown.replace("\n", "")
-    screen.types(f"{answer}\n")
+ANSWERS = {
+    "y": (True, "you said yes"),
+    "YES": (True, "you said yes"),
+    "نعم": (True, "you said yes"),
+    "n": (False, "you said no"),
+    "لا": (False, "you said no"),
+    "": (False, "you said no"),
+    "because it is late": (False, "you said no: because it is late"),
+    "yesterday": (False, "you said no: yesterday"),
+}
+
+
+def test_questions_show_the_command_and_its_folder_and_are_answered(ai: Ai, terminal: Opens) -> None:
+    screen = terminal("\n".join(f"#run make {n}" for n, _ in enumerate(ANSWERS)), *ECHO)
+    for n, answer in enumerate(ANSWERS):
+        screen.until(f"make {n}\x1b[0m\r\n")  # the question, not the progress line
+        screen.until("why not: ", times=n + 1)
+        screen.types(f"{answer}\n")
     shown = plain(screen.ends())
-    assert ("✓ run make -C docs" in shown) is verdict[0]
-    assert ("– run make -C docs" in shown) is not verdict[0]
-    assert verdicts(ai) == [verdict]
+    for n, (allowed, _) in enumerate(ANSWERS.values()):
+        assert f"? echo wants to run a command: make {n}\n  in {ai.cwd}" in shown
+        assert f"{'✓' if allowed else '–'} run make {n}" in shown
+    assert verdicts(ai) == [(allowed, "you", reason) for allowed, reason in ANSWERS.values()]
 
 
 def test_ctrl_d_is_a_no(ai: Ai, terminal: Opens) -> None:
@@ -339,11 +337,12 @@ def test_a_reader_that_leaves_ends_it_without_a_word(ai: Ai) -> None:
     assert stopped(ai)[0] == "door"
 
 
-@pytest.mark.parametrize("option", [[], ["--json"]])
-def test_a_reader_that_leaves_a_silent_brain_ends_it(ai: Ai, option: list[str]) -> None:
-    process = ai.start("#say first\n#sleep 60", *ECHO, *option)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_reader_that_leaves_a_silent_brain_ends_it(ai: Ai, as_json: bool) -> None:
+    task = ("#say first\n#sleep 60", *ECHO)
+    process = ai.until_said(*task) if as_json else ai.start(*task)
     assert process.stdout is not None and process.stderr is not None
-    process.stdout.readline() if option else process.stdout.read(5)
+    process.stdout.read(0 if as_json else 5)
     process.stdout.close()
     assert process.wait(LEAVES_S) == 141
     assert process.stderr.read() == ""
