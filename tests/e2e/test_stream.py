@@ -16,6 +16,10 @@ import pytest
 from tests.e2e.conftest import Ai, children
 
 from paios import __version__
+from paios.base.events import Cancelled
+from paios.observability.events import events_of
+from paios.observability.store import open_database
+from paios.observability.traces import Past, find, recent
 from paios.testing.until import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -66,10 +70,18 @@ def converse(ai: Ai, *args: str, **more: Any) -> Talk:
     return Talk(ai.start("--stream-json", "--brain", "echo", *args, stdin=subprocess.PIPE, **more))
 
 
-def history(ai: Ai) -> list[Line]:
+def stored(ai: Ai) -> list[Past]:
     """The stored requests, oldest first."""
-    past: list[Line] = json.loads(ai("history", "--json").out)
-    return past[::-1]
+    with open_database(Path(ai.env["PAIOS_HOME"])) as db:
+        return recent(db, limit=1000)[::-1]
+
+
+def stopped_by(ai: Ai) -> str:
+    """Who stopped the newest request."""
+    with open_database(Path(ai.env["PAIOS_HOME"])) as db:
+        end = events_of(db, find(db, "last").trace)[-1].event
+    assert isinstance(end, Cancelled), end
+    return end.by
 
 
 def test_it_says_hello_and_serves_turns_in_order_on_one_thread(ai: Ai) -> None:
@@ -82,9 +94,7 @@ def test_it_says_hello_and_serves_turns_in_order_on_one_thread(ai: Ai) -> None:
     assert [line["text"] for line in talk.of("answered")] == ["one", "two", "three"]
     assert [line["resumed"] for line in talk.of("began")] == [False, True, True]
     assert ai.json("four", "--thread", thread, "--brain", "echo").of("began")[0]["resumed"] is True
-    assert [(past["thread"], past["text"]) for past in history(ai)] == [
-        (thread, text) for text in ("one", "two", "three", "four")
-    ]
+    assert [(past.thread, past.text) for past in stored(ai)] == [(thread, text) for text in ("one", "two", "three", "four")]
 
 
 def test_the_task_of_the_command_line_is_the_first_turn_and_its_files_go_with_it_alone(ai: Ai) -> None:
@@ -115,7 +125,7 @@ def test_an_interrupt_stops_the_turn_that_runs_and_the_next_is_served(ai: Ai) ->
     assert (cancelled["by"], cancelled["said"]) == ("you", "so far")
     assert talk.until(*TERMINAL)["text"] == "next"
     talk.ends()
-    assert [past["status"] for past in history(ai)] == ["cancelled", "answered"]
+    assert [past.status for past in stored(ai)] == ["cancelled", "answered"]
 
 
 def test_answers_decide_what_may_happen_and_the_reason_is_kept(ai: Ai) -> None:
@@ -225,7 +235,7 @@ def test_every_wrong_line_gets_one_error_and_breaks_nothing_else(ai: Ai) -> None
     assert talk.until(*TERMINAL)["text"] == "still there"
     talk.ends()
     assert len(talk.of("error")) == len(WRONG)
-    assert [past["text"] for past in history(ai)] == ["still there"]
+    assert [past.text for past in stored(ai)] == ["still there"]
 
 
 def test_strange_bytes_inside_a_good_line_are_replaced_and_a_last_line_needs_no_end(ai: Ai) -> None:
@@ -260,9 +270,8 @@ def test_a_reader_that_leaves_ends_everything(ai: Ai, script: str) -> None:
     talk.process.stdout.close()
     assert talk.process.wait(LEAVES_S) == 141  # its stdin is still open
     assert talk.process.stderr is not None and talk.process.stderr.read() == ""
-    (past,) = history(ai)
-    assert past["status"] == "cancelled"
-    assert ai.trace()[-1]["by"] == "door"
+    assert [past.status for past in stored(ai)] == ["cancelled"]
+    assert stopped_by(ai) == "door"
 
 
 def test_a_reader_that_leaves_while_nothing_runs_ends_it(ai: Ai) -> None:
@@ -299,7 +308,7 @@ def test_a_signal_cancels_the_turn_drops_those_that_wait_and_leaves_no_child(ai:
     assert talk.until("cancelled")["by"] == by
     assert talk.process.wait(LEAVES_S) == 130  # its stdin is still open
     talk.ends(code=130)
-    assert [past["status"] for past in history(ai)] == ["cancelled"]
+    assert [past.status for past in stored(ai)] == ["cancelled"]
     assert children(ai.env["PAIOS_HOME"]) == []
 
 
@@ -321,7 +330,7 @@ async def test_a_reader_that_takes_nothing_does_not_keep_a_signal_from_ending_it
     await until(lambda: _is_full(talk, seen))
     talk.process.terminate()
     assert talk.process.wait(LEAVES_S) == 141
-    assert ai.trace()[-1]["type"] == "cancelled"
+    assert stopped_by(ai) == "door"
 
 
 def _is_full(talk: Talk, seen: list[int]) -> bool:
@@ -357,4 +366,4 @@ def test_two_hundred_turns_in_a_row_are_all_stored_without_a_gap(ai: Ai) -> None
         seqs.setdefault(line["trace"], []).append(line["seq"])
     assert len(seqs) == 200
     assert all(found == list(range(1, len(found) + 1)) for found in seqs.values())
-    assert len(json.loads(ai("history", "--json", "-n", "1000").out)) == 200
+    assert [past.text for past in stored(ai)] == [f"turn {n}" for n in range(200)]

@@ -21,8 +21,10 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 
 # read, edit: a path. run: a command line. network: a URL or query. tool: any other tool, an MCP call among them.
 # internal: the brain's own bookkeeping (a to-do list, loading a tool's description), without effect outside it.
-ActionKind = Literal["read", "edit", "run", "network", "tool", "internal"]
+# grant: a wider permission for the brain itself, such as another sandbox: always a person's to give, never in advance.
+ActionKind = Literal["read", "edit", "run", "network", "tool", "internal", "grant"]
 ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
+ALLOWABLE: tuple[ActionKind, ...] = ("read", "edit", "run", "network", "tool")  # what `--allow` takes
 
 Origin = Literal["cli", "stream", "demo", "api"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from paios.base.errors import BadInput
 from paios.base.text import clean
-from paios.base.types import ACTION_KINDS, ActionKind, Attachment, Origin, Request, new_trace
+from paios.base.types import ALLOWABLE, ActionKind, Attachment, Origin, Request, new_trace
 from paios.config.settings import Limits
 
 # First bytes of the image types that every vision model takes.
@@ -82,10 +82,9 @@ def _prompt(asked: Asked, limits: Limits) -> str:
 def _kinds(names: Iterable[str]) -> Collection[ActionKind]:
     kinds: list[ActionKind] = []
     for name in (part.strip() for given in names for part in given.split(",")):
-        known = next((kind for kind in ACTION_KINDS if kind == name and kind != "internal"), None)
+        known = next((kind for kind in ALLOWABLE if kind == name), None)
         if known is None:
-            choices = ", ".join(kind for kind in ACTION_KINDS if kind != "internal")
-            raise BadInput(f"--allow {name!r} is no kind of action", remedy=f"choose from {choices}")
+            raise BadInput(f"--allow {name!r} is no kind of action", remedy=f"choose from {', '.join(ALLOWABLE)}")
         kinds.append(known)
     return kinds
 
