@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from paios.base.clock import Clock, SystemClock
 from paios.base.db import Database
+from paios.base.home import make
 from paios.base.process import Owner, reap
 from paios.base.types import BrainStatus, Decision, Request
 from paios.brains.brain import Brain
@@ -57,19 +58,25 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    home: Path, env: Mapping[str, str], *, clock: Clock | None = None, settings: Settings | None = None
+    home: Path,
+    env: Mapping[str, str],
+    *,
+    clock: Clock | None = None,
+    settings: Settings | None = None,
+    models: Models | None = None,
 ) -> AsyncIterator[House]:
     """
-    The whole house on *home*. Requests that a dead process left open are ended first.
+    The whole house on *home*. Requests that a dead process left open are ended first. *settings* and *models* are read
+    from their files unless given.
 
     Raises:
         BadConfig: a configuration file is wrong.
         StoreError: *home* or the database cannot be used.
     """
     clock = clock or SystemClock()
-    store.make_home(home)
+    make(home)
     settings = settings or load_settings(home)
-    models = load_models(home, env)
+    models = models or load_models(home, env)
     run = home / "run"
     db = await to_thread.run_sync(store.database, home)
     owner = Owner(run)

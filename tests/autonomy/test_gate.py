@@ -54,9 +54,19 @@ def test_a_link_that_leads_to_the_folder_counts_as_the_folder(tmp_path: Path) ->
 def test_nothing_else_is_allowed_by_a_rule_unless_the_person_said_so(kind: ActionKind, target: str) -> None:
     action = _action(kind, target, Path("/work"))
     assert rule(action, frozenset()) is None
-    assert _allowed(action, kind)
+    assert _allowed(action, kind) or kind in ("edit", "grant")
     others = frozenset[ActionKind](k for k in ACTION_KINDS if k not in (kind, "internal"))
     assert rule(action, others) is None
+
+
+def test_allowed_edits_stay_in_the_working_folder_and_a_grant_is_never_allowed_in_advance(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "out").symlink_to(tmp_path)
+    cwd = tmp_path / "work"
+    assert _allowed(_action("edit", "f", cwd), "edit")
+    for outside in ("../f", str(tmp_path / "f"), "out/f", "/home/somebody/.claude/settings.json"):
+        assert rule(_action("edit", outside, cwd), frozenset({"edit"})) is None
+    assert rule(_action("grant", "f", cwd), frozenset(ACTION_KINDS)) is None
 
 
 async def test_without_a_person_an_action_is_denied_and_the_reason_names_the_way_out(tmp_path: Path) -> None:

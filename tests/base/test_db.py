@@ -78,6 +78,18 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     db.close()
 
 
+def test_a_writer_that_never_lets_go_is_told_and_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paios.base.db.TICKET_S", 0.1)
+    held, other = (Database(tmp_path / "db", _tables("a"), backups=tmp_path) for _ in range(2))
+    with held.write(), pytest.raises(StoreError, match="written by another process"), other.write():
+        pass
+    with other.write() as connection:
+        connection.execute("INSERT INTO a VALUES (1)")
+    assert held.read("SELECT count(*) FROM a") == [(1,)]
+
+
 def test_a_file_that_is_no_database_is_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "db").write_text("not a database at all, but long enough to be read as one " * 50)
     with pytest.raises(StoreError, match=r"db is damaged.*backups"):

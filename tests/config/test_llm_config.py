@@ -45,18 +45,18 @@ def test_without_a_file_the_programs_aliases_apply(tmp_path: Path) -> None:
     assert [models.tiers["claude", tier] for tier in TIERS] == ["haiku", "haiku", "sonnet", "opus", "opus"]
     assert [models.tiers["codex", tier] for tier in TIERS] == [None, "gpt-6-luna", None, None, None]
     assert [models.tiers["gateway", tier] for tier in TIERS] == [None] * 5
-    assert models.model_for("librarian", "fast") is None
+    assert models.tiers.get(("librarian", "fast")) is None
     assert models.endpoints == ()
 
 
 def test_a_tier_keeps_the_defaults_of_the_brains_it_leaves_out(tmp_path: Path) -> None:
     write(tmp_path, tiers={"fast": {"gateway": "openai/gpt-6-luna"}, "deep": {"claude": None}})
     models = load(tmp_path)
-    assert models.model_for("gateway", "fast") == "openai/gpt-6-luna"
-    assert models.model_for("claude", "fast") == "haiku"
-    assert models.model_for("codex", "fast") == "gpt-6-luna"
-    assert models.model_for("claude", "deep") is None
-    assert models.model_for("claude", "premium") == "opus"
+    assert models.tiers.get(("gateway", "fast")) == "openai/gpt-6-luna"
+    assert models.tiers.get(("claude", "fast")) == "haiku"
+    assert models.tiers.get(("codex", "fast")) == "gpt-6-luna"
+    assert models.tiers.get(("claude", "deep")) is None
+    assert models.tiers.get(("claude", "premium")) == "opus"
 
 
 def test_an_endpoint_gets_the_key_it_names(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_dangling_references_are_all_listed(tmp_path: Path) -> None:
 
 def test_a_tier_may_name_what_the_gateway_finds_by_itself(tmp_path: Path) -> None:
     write(tmp_path, tiers={"instant": {"gateway": "ollama/qwen3:4b"}, "deep": {"gateway": "openrouter/qwen/qwen3-coder"}})
-    assert load(tmp_path).model_for("gateway", "deep") == "openrouter/qwen/qwen3-coder"
+    assert load(tmp_path).tiers.get(("gateway", "deep")) == "openrouter/qwen/qwen3-coder"
 
 
 def test_broken_profiles_are_named_as_such(tmp_path: Path) -> None:

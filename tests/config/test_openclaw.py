@@ -91,7 +91,7 @@ def test_a_tier_may_name_one_and_our_own_of_the_same_name_wins(tmp_path: Path) -
         ' "endpoints": {"openclaw-dollar": {"kind": "ollama"}}}'
     )
     models = load_models(home, {"HOME": str(tmp_path)})
-    assert models.model_for("gateway", "fast") == "openclaw-acme/m"
+    assert models.tiers.get(("gateway", "fast")) == "openclaw-acme/m"
     assert [e.kind for e in models.endpoints if e.name == "openclaw-dollar"] == ["ollama"]
 
 

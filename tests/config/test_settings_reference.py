@@ -43,4 +43,4 @@ def test_the_page_s_examples_pass_their_checks() -> None:
     examples = dict(re.findall(r"^```json (\S+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
     profiles = parse_profiles(examples["auth-profiles.json"], Path("auth-profiles.json"))
     models = parse_models(examples["llm-config.json"], Path("llm-config.json"), profiles=profiles)
-    assert models.model_for("gateway", "deep") == "work/claude-sonnet-5-5"
+    assert models.tiers.get(("gateway", "deep")) == "work/claude-sonnet-5-5"

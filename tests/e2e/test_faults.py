@@ -169,15 +169,15 @@ async def test_a_clock_that_is_put_back_changes_no_order_and_no_duration(tmp_pat
         assert sum(row.turns for row in spending(house.db, days=3660)) == 3
 
 
-@pytest.mark.parametrize("brain", ["claude", "codex", "gateway"])
-def test_without_the_brain_that_was_asked_for_it_is_told_what_it_needs(ai: Ai, brain: str) -> None:
+def test_without_the_brain_that_was_asked_for_it_is_told_what_it_needs(ai: Ai) -> None:
     settings(ai, NO_VENDOR)
-    run = ai("hi", "--brain", brain)
+    run = ai("hi", "--brain", "claude")
     assert (run.code, run.out) == (4, "")
-    assert f"{brain}: switched off in paios.toml" in run.err
+    assert "claude: switched off in paios.toml" in run.err
     assert "ai doctor" in run.err
-    end = ai.json("hi", "--brain", brain).end
+    end = ai.json("hi", "--brain", "gateway").end
     assert (end["type"], end["kind"], end["brain"]) == ("failed", "no_brain", None)
+    assert "gateway: switched off in paios.toml" in end["message"]
 
 
 def test_with_every_brain_switched_off_the_librarian_answers_an_image_honestly(ai: Ai) -> None:
@@ -212,7 +212,7 @@ def test_an_empty_home_is_told_as_that(ai: Ai) -> None:
     findings = {finding["id"]: finding for finding in json.loads(doctor.out)}
     assert [f for f in findings.values() if f["status"] != "ok" and not f["remediation"]] == []
     assert (findings["store.write"]["status"], findings["brain.any"]["status"]) == ("ok", "problem")
-    assert ai("doctor", "--rebuild").out.startswith("✓ the configuration is valid\n✓ made anew from 0 events")
+    assert "\n✓ made anew from 0 events\n" in ai("doctor", "--rebuild").out
 
 
 def test_an_interrupted_request_is_shown_as_it_is_and_then_ended_once(ai: Ai) -> None:

@@ -146,9 +146,22 @@ def test_the_doctor_works_with_a_broken_configuration_and_names_it(ai: Ai) -> No
     doctor = ai("doctor", "--json")
     assert doctor.code == 1
     findings = {finding["id"]: finding for finding in json.loads(doctor.out)}
-    assert findings["config.valid"]["status"] == "problem"
-    assert "limits.timeout" in findings["config.valid"]["summary"]
+    assert findings["config.settings"]["status"] == "problem"
+    assert "limits.timeout" in findings["config.settings"]["summary"]
     assert findings["store.write"]["status"] == "ok"
+
+
+def test_the_doctor_names_a_damaged_database_and_a_broken_model_file_together(ai: Ai) -> None:
+    home = Path(ai.env["PAIOS_HOME"])
+    (home / "llm-config.json").write_text('{"version": 1, "teirs": {}}')
+    (home / "data").mkdir(mode=0o700)
+    (home / "data" / "paios.db").write_text("no database, " * 1000)
+    doctor = ai("doctor", "--json")
+    assert doctor.code == 1
+    problems = {f["id"]: f for f in json.loads(doctor.out) if f["status"] == "problem"}
+    assert "teirs" in problems["config.models"]["summary"]
+    assert "damaged" in problems["store.open"]["summary"]
+    assert problems["store.open"]["remediation"]
 
 
 def test_a_home_that_cannot_be_used_is_named(ai: Ai) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -183,7 +184,7 @@ def test_questions_show_the_command_and_its_folder_and_are_answered(ai: Ai, term
         screen.types(f"{answer}\n")
     shown = plain(screen.ends())
     for n, (allowed, _) in enumerate(ANSWERS.values()):
-        assert f"? echo wants to run a command: make {n}\n  in {ai.cwd}" in shown
+        assert re.search(rf"\? echo [a-z ]+: make {n}\n  in {re.escape(str(ai.cwd))} ", shown)
         assert f"{'✓' if allowed else '–'} run make {n}" in shown
     assert verdicts(ai) == [(allowed, "you", reason) for allowed, reason in ANSWERS.values()]
 
@@ -292,15 +293,11 @@ def test_a_dumb_terminal_gets_plain_text(terminal: Opens) -> None:
 EVIL = "\x1b]0;evil\x07 \x1b[2J\x1b[31m \x9b31m \x1bc \x08\x08 \r over \x00 \x7f"
 
 
-@pytest.mark.parametrize(
-    "task",
-    [f"#say before {EVIL} after", f"before {EVIL} after", f"#fail broken before {EVIL} after", f"#run before {EVIL} after"],
-)
-def test_control_characters_of_a_model_never_reach_the_terminal(ai: Ai, terminal: Opens, task: str) -> None:
+def test_control_characters_of_a_model_never_reach_the_terminal(ai: Ai) -> None:
+    script = f"#say say {EVIL} said\n#run run {EVIL} ran\nplain {EVIL} text\n#fail broken fail {EVIL} failed"
     (ai.cwd / "said.py").write_text(
         "from paios.brains.echo import EchoBrain\nimport paios.app, sys\nfrom paios.interfaces.cli.main import run\n"
-        f"script = {task!r}\n"
-        "paios.app.EchoBrain = lambda: EchoBrain(script=script)\n"
+        f"paios.app.EchoBrain = lambda: EchoBrain(script={script!r})\n"
         "sys.exit(run(['x', '--brain', 'echo', '--allow', 'run']))\n"
     )
     screen, inside = pty.openpty()
@@ -312,7 +309,7 @@ def test_control_characters_of_a_model_never_reach_the_terminal(ai: Ai, terminal
             shown += chunk.decode()
     os.close(screen)
     process.wait(WAIT_S)
-    assert "before" in shown and "after" in shown
+    assert [word for word in ("said", "ran", "text", "failed") if f" {word}" not in shown] == []
     rest = re.sub(r"\x1b\[([0-9;]*m|\?25[lh]|2K|1A)|\r\n|\r\x1b\[", "", shown)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", rest), rest
     assert "\x1b[31m \x1b" not in shown and "\x1b]" not in shown and "\x1b[2J" not in shown
@@ -375,7 +372,6 @@ def test_a_full_disk_under_the_answer_is_told(ai: Ai, option: list[str]) -> None
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="work.ask tells `accepted` outside of what stores the cancellation")
 def test_a_reader_that_leaves_before_the_first_line_leaves_no_open_request(ai: Ai) -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "paios", "hi", *ECHO, "--json"]
@@ -396,21 +392,27 @@ def test_closed_streams_are_no_trouble_and_nothing_is_written_into_the_database(
     assert (data / "paios.db.ticket").read_bytes() == b""
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        "a long task " * 30,
-        "مهمة طويلة جدا " * 30,
-        pytest.param("長い仕事" * 30, marks=pytest.mark.xfail(strict=True, reason="cli.table cuts by letters, not by columns")),
-    ],
-)
-def test_tables_fit_a_terminal_of_eighty_columns(ai: Ai, terminal: Opens, task: str) -> None:
-    ai(task, *ECHO)
-    ai("short", *ECHO)
+def served(ai: Ai, *tasks: str) -> None:
+    """Asks *tasks*, all in one process."""
+    lines = [json.dumps({"type": "user", "text": task}) for task in tasks]
+    assert ai("--stream-json", *ECHO, stdin="\n".join(lines)).code == 0
+
+
+def test_tables_fit_a_terminal_of_eighty_columns(ai: Ai, terminal: Opens) -> None:
+    served(ai, "مهمة طويلة جدا " * 30, "a long task " * 30, "short")
     head, *rows = terminal("history").ends().splitlines()
     assert head.split() == ["when", "trace", "thread", "status", "brain", "task"]
-    assert rows[0][head.index("task") :] == "short"
-    assert rows[1][head.index("task") :].startswith(task[:4]) and rows[1].endswith("…")
+    tasks = [row[head.index("task") :] for row in rows]
+    assert tasks[0] == "short"
+    assert tasks[1].startswith("a long") and tasks[2].startswith("مهمة")
+    assert [task[-1] for task in tasks[1:]] == ["…", "…"]
+    assert [row for row in rows if width(row) > 80] == []
+
+
+@pytest.mark.xfail(strict=True, reason="cli.table cuts by letters, not by columns")
+def test_tables_of_wide_letters_fit_a_terminal_of_eighty_columns(ai: Ai, terminal: Opens) -> None:
+    served(ai, "長い仕事" * 30)
+    rows = terminal("history").ends().splitlines()
     assert [row for row in rows if width(row) > 80] == []
 
 

@@ -135,6 +135,14 @@ async def test_an_unknown_cost_is_counted_apart_and_never_as_nothing(log: EventL
     assert log.db.read("SELECT cost_nano FROM spend") == [(None,)]
 
 
+async def test_an_absurd_count_or_price_does_not_stop_the_log(log: EventLog) -> None:
+    trace = new_trace()
+    for cost in (Decimal("NaN"), Decimal("Infinity"), Decimal(10) ** 30):
+        await log.append(trace, Spent("x", "odd", Usage(10**30), cost, "reported"))
+    await log.append(new_trace(), ACCEPTED)
+    assert [row[0] for row in log.db.read("SELECT cost_nano FROM spend")] == [None, None, 2**63 - 1]
+
+
 async def test_a_trace_is_found_by_its_beginning_and_a_doubtful_one_is_not(log: EventLog) -> None:
     for trace in ("aa" + "0" * 30, "ab" + "0" * 30):
         await log.append(trace, ACCEPTED)

@@ -92,8 +92,19 @@ def test_an_unknown_brain_is_bad_input_and_names_the_nearest() -> None:
         decide(replace(ASK, brain="cluade"))
 
 
-def test_a_named_model_goes_to_every_candidate() -> None:
-    assert {c.model for c in decide(replace(ASK, model="some-model")).candidates} == {"some-model"}
+def test_a_named_model_goes_to_the_brain_it_belongs_to() -> None:
+    for ask in (replace(ASK, brain="claude", model="opus"), replace(ASK, text="@claude hello", model="opus")):
+        assert [(c.brain, c.model) for c in decide(ask).candidates] == [("claude", "opus")]
+    (gateway,) = decide(replace(ASK, model="openai/gpt-6-luna")).candidates
+    assert (gateway.brain, gateway.model) == ("gateway", "openai/gpt-6-luna")
+    with pytest.raises(BadInput, match="needs a brain"):
+        decide(replace(ASK, model="opus"))
+
+
+def test_an_at_word_that_is_none_of_ours_stays_and_is_mentioned() -> None:
+    found = decide(replace(ASK, text="@cdoe fix this"))
+    assert found.text == "@cdoe fix this"
+    assert any("@cdoe is no domain" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

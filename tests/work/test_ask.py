@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from paios.base.clock import SystemClock
@@ -38,7 +39,7 @@ from paios.brains.echo import EchoBrain
 from paios.config.settings import Limits
 from paios.observability import traces
 from paios.observability.events import MIGRATIONS, EventLog, events_of
-from paios.work.ask import Door, Means, ask
+from paios.work.ask import Door, Means, Show, ask
 
 TERMINAL = (Answered, Failed, Cancelled)
 
@@ -53,6 +54,7 @@ class Stage:
     limits: Limits = field(default_factory=lambda: Limits(timeout_s=20, silent_s=20, approval_s=20))
     person: Any = None
     watch: Callable[[Event], None] = lambda event: None
+    show: Show | None = None
 
     async def ask(self, text: str, *brains: Brain, thread: str = "th-1", allow: frozenset[Any] = frozenset()) -> Terminal:
         self.trace = new_trace()
@@ -61,7 +63,7 @@ class Stage:
         candidates = tuple(Candidate(b.name, "standard", None, b.absent()) for b in brains)
         decision = Decision(text, "general", 1.0, candidates, ("for the test",))
         means = Means(self.log, {b.name: b for b in brains}, lambda r: decision, self.limits, SystemClock())
-        return await ask(request, means, Door(self._show, self.person))
+        return await ask(request, means, Door(self.show or self._show, self.person))
 
     async def _show(self, record: Recorded) -> None:
         if not isinstance(record.event, Said):
@@ -69,6 +71,7 @@ class Stage:
             assert record.event in stored, "shown before it was stored"
         self.shown.append(record.event)
         self.watch(record.event)
+        await anyio.lowlevel.checkpoint()
 
     def of(self, kind: Any) -> list[Any]:
         return [event for event in self.shown if isinstance(event, kind)]
@@ -230,6 +233,34 @@ async def test_a_thread_goes_on_with_another_brain_which_is_told_only_what_it_do
     assert a.turns[1].session is not None
     (began,) = stage.of(Began)
     assert (began.resumed, began.handed_over) == (True, 1)
+
+
+async def test_a_brain_that_stepped_aside_is_told_later_what_the_other_one_answered(stage: Stage) -> None:
+    a, b = Listener("a", script="#fail overloaded busy"), Listener("b")
+    await stage.ask("one", a, b)
+    well = Listener("a")
+    await stage.ask("two", well)
+    assert [m.text for m in well.turns[0].history] == ["one", "one"]
+    assert well.turns[0].session is not None
+
+
+async def test_a_slow_reader_is_not_a_silent_brain(stage: Stage) -> None:
+    async def slow(record: Recorded) -> None:
+        if isinstance(record.event, Said):
+            await anyio.sleep(0.5)
+        await Stage._show(stage, record)
+
+    stage.show = slow
+    stage.limits = replace(stage.limits, silent_s=0.2)
+    assert isinstance(await stage.ask("hi", EchoBrain("a", script="#say one two")), Answered)
+
+
+async def test_stopping_while_the_first_event_is_shown_still_ends_the_request(stage: Stage) -> None:
+    with anyio.CancelScope() as scope:
+        stage.watch = lambda event: scope.cancel() if isinstance(event, Accepted) else None
+        await stage.ask("hi", EchoBrain("a"))
+    assert isinstance(stage.stored()[-1], Cancelled)
+    stage.shown[:] = stage.stored()  # Routed was stored with Accepted; it need not have been shown
 
 
 class Forgetful(Listener):

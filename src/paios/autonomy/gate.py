@@ -1,7 +1,8 @@
 """The gate: one function asked about every tool action.
 
 Reading inside the working folder is allowed, and so is a brain's own bookkeeping. Everything else is asked of the person
-and denied when nobody can answer. `--allow edit,run` widens it for one request. There is no mode that skips it.
+and denied when nobody can answer. `--allow edit,run` widens it for one request, edits outside the working folder and
+grants excepted. There is no mode that skips it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import anyio
 
 from paios.base.events import Judged, Waiting
-from paios.base.types import Action, ActionKind, Verdict, new_id
+from paios.base.types import ALLOWABLE, Action, ActionKind, Verdict, new_id
 
 Tell = Callable[[Waiting | Judged], Awaitable[None]]
 # Puts the question to the person. None means that nobody can answer (any more).
@@ -25,7 +26,8 @@ def rule(action: Action, allow: frozenset[ActionKind]) -> Verdict | None:
         return Verdict(True, "rule", "the brain's own bookkeeping")
     if action.kind == "read" and _inside(action.target, action.cwd):
         return Verdict(True, "rule", "reading inside the working folder")
-    if action.kind in allow:
+    # Allowed edits stay in the folder: elsewhere lie the settings and hooks of the very programs that act here.
+    if action.kind in allow and action.kind != "grant" and (action.kind != "edit" or _inside(action.target, action.cwd)):
         return Verdict(True, "rule", f"you allowed {action.kind} for this request")
     return None
 
@@ -47,7 +49,6 @@ class Gate:
         self._tell = tell
         self._approval_s = approval_s
         self._one_at_a_time = anyio.Lock()
-        self.waiting = 0  # questions a person has not answered yet
 
     async def __call__(self, action: Action) -> Verdict:
         """Whether *action* may happen. Stored before it is returned."""
@@ -56,31 +57,46 @@ class Gate:
             await self._tell(Judged(action, verdict))
             return verdict
         if self._person is None:
-            reason = f"{action.kind} needs your consent and nobody is here to give it; --allow {action.kind} gives it"
-            verdict = Verdict(False, "nobody", reason)
+            verdict = Verdict(
+                False, "nobody", f"{_need(action)} needs your consent and nobody is here to give it{_hint(action)}"
+            )
             await self._tell(Judged(action, verdict))
             return verdict
-        self.waiting += 1
-        try:
-            async with self._one_at_a_time:
-                return await self._ask(action, self._person)
-        finally:
-            self.waiting -= 1
+        async with self._one_at_a_time:
+            return await self._ask(action, self._person)
 
     async def _ask(self, action: Action, person: Person) -> Verdict:
         question = Waiting(new_id("a"), action, _why(action))
         await self._tell(question)
         verdict: Verdict | None = None
-        with anyio.move_on_after(self._approval_s):
+        with anyio.move_on_after(self._approval_s) as waiting:
             verdict = await person(question)
         if verdict is None:
-            verdict = Verdict(False, "nobody", f"no answer within {self._approval_s:g} s")
+            late = f"no answer within {self._approval_s:g} s"
+            verdict = Verdict(False, "nobody", late if waiting.cancelled_caught else "nobody is left to answer")
         await self._tell(Judged(action, verdict, question.approval))
         return verdict
 
 
+_NEEDS = {
+    "read": "reading outside the working folder",
+    "edit": "changing a file",
+    "run": "running a command",
+    "network": "using the network",
+    "grant": "a wider permission for the brain itself",
+}
+
+
+def _need(action: Action) -> str:
+    if action.kind == "edit" and not _inside(action.target, action.cwd):
+        return "changing a file outside the working folder"
+    return _NEEDS.get(action.kind, "using a tool")
+
+
+def _hint(action: Action) -> str:
+    in_advance = action.kind in ALLOWABLE and (action.kind != "edit" or _inside(action.target, action.cwd))
+    return f"; --allow {action.kind} gives it" if in_advance else ""
+
+
 def _why(action: Action) -> str:
-    if action.kind == "read":
-        return f"{action.brain} wants to read outside the working folder"
-    verb = {"edit": "change a file", "run": "run a command", "network": "use the network"}.get(action.kind, "use a tool")
-    return f"{action.brain} wants to {verb}"
+    return f"{action.brain} asks for {_need(action)}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3 as stdlib_sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ else:
         sqlite3 = stdlib_sqlite3
 
 SAFE_WAL = (3, 51, 3)
+TICKET_S = 10.0  # a writer holds it for milliseconds, a rebuild for seconds; a stopped process for ever
+TICKET_POLL_S = 0.001
 Migration = Callable[["sqlite3.Connection"], None]
 
 
@@ -102,7 +105,16 @@ class Database:
 
     @contextmanager
     def _ticketed(self) -> Iterator[None]:
-        fcntl.flock(self._ticket, fcntl.LOCK_EX)
+        deadline = time.monotonic() + TICKET_S
+        while True:
+            try:
+                fcntl.flock(self._ticket, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    remedy = "another PAIOS holds it: wait for it, or end it if it hangs (`ps` shows it)"
+                    raise StoreError(f"{self.path} is being written by another process", remedy=remedy) from None
+                time.sleep(TICKET_POLL_S)
         try:
             yield
         finally:

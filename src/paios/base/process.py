@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -96,15 +97,19 @@ class Owner:
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         unnamed.rename(self._path)
         self._guard: subprocess.Popen[bytes] | None = None
+        self._guarding = threading.Lock()
 
     def guard(self) -> None:
-        """Starts the guard, once; to be called before the first child."""
-        if self._guard is not None:
-            return
+        """Starts the guard, once; to be called before the first child. Blocking, from any thread."""
+        with self._guarding:
+            if self._guard is None:
+                self._guard = self._start_guard()
+
+    def _start_guard(self) -> subprocess.Popen[bytes]:
         import psutil  # noqa: PLC0415
 
         roots = [str(Path(__file__).parents[2]), str(Path(psutil.__file__).parents[1])]
-        self._guard = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _GUARD, self.id, *roots],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

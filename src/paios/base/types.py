@@ -6,7 +6,6 @@ Frozen data only. Parsing happens at the doors; inside, these types are trusted.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -27,8 +26,6 @@ ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
 ALLOWABLE: tuple[ActionKind, ...] = ("read", "edit", "run", "network", "tool")  # what `--allow` takes
 
 Origin = Literal["cli", "stream", "demo", "api"]
-
-TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def new_trace() -> str:

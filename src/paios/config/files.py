@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from paios.base.clock import Clock, SystemClock
 from paios.base.errors import BadConfig, BadInput, PaiosError
+from paios.base.home import make
 from paios.config.checked import bad, check, nearest
 from paios.config.settings import Settings
 
@@ -135,8 +136,9 @@ def locked(home: Path) -> Iterator[None]:
 
     Raises:
         PaiosError: somebody held it for more than `LOCK_WAIT_S`.
+        StoreError: *home* cannot be used.
     """
-    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    make(home)
     path = home / "run" / "config.lock"
     with path.open("a") as file:
         for _ in range(int(LOCK_WAIT_S / 0.02)):

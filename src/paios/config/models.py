@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 
 from paios.base.clock import SystemClock
-from paios.base.types import TIERS, Tier
+from paios.base.types import TIERS
 from paios.config.checked import Must, Strict, bad, check, one_of, parse_json
 from paios.config.credentials import PROFILES, Profiles, load_profiles
 from paios.config.files import read, way_out
@@ -116,10 +116,6 @@ class Models:
     endpoints: tuple[Endpoint, ...]
     tiers: Mapping[tuple[str, str], str | None]
     openclaw: OpenClaw | None = None
-
-    def model_for(self, brain: str, tier: Tier) -> str | None:
-        """The model *brain* is to use at *tier*, or None for its own default; other brains have no models to choose."""
-        return self.tiers.get((brain, tier))
 
     @staticmethod
     def default() -> Models:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from paios.base.errors import BadInput
+from paios.base.quoting import quoted
 from paios.base.text import clean
 from paios.base.types import ALLOWABLE, ActionKind, Attachment, Origin, Request, new_trace
 from paios.config.settings import Limits
@@ -69,7 +70,7 @@ def _prompt(asked: Asked, limits: Limits) -> str:
     if not text and not piped.strip():
         raise BadInput("there is nothing to do: the prompt is empty", remedy='try: ai "what can you do?"')
     if piped.strip():
-        text = f"{text}\n\n<stdin>\n{piped}\n</stdin>" if text else piped
+        text = f"{text}\n\n{quoted('stdin', piped)}" if text else piped
     size = len(text.encode())
     if size > limits.prompt_bytes:
         raise BadInput(

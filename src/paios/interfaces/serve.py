@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Within it the signals reach us instead of ending the process, and a reader of the output that leaves is noticed."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self.everything, "you")
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.everything, "door")
         self._look(loop)
@@ -46,6 +47,12 @@ class Stop:
             self._timer.cancel()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+
+    def _interrupted(self) -> None:
+        if self.all:
+            # Asked twice: something does not let go. The guard ends our children, the next start ends the request.
+            os._exit(130)
+        self.everything("you")
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.lost is None and not has_reader():

@@ -83,6 +83,7 @@ _PROJECTIONS = (
 
 MIGRATIONS = (_schema_1,)
 NANO = Decimal(1_000_000_000)
+_LARGEST = 2**63 - 1  # what SQLite holds: an absurd count of a model server must not stop the log
 
 Row = tuple[str, int, int, str, str]  # trace, seq, at_ms, kind, body
 
@@ -98,7 +99,7 @@ class EventLog:
         self._pending: deque[tuple[Row, Event]] = deque()
         self._commit = threading.Lock()
         self._waiting = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._failure: StoreError | None = None
         self._flusher = threading.Thread(target=self._flush_deltas, name="paios-events", daemon=True)
         self._flusher.start()
@@ -136,12 +137,7 @@ class EventLog:
             if not batch:
                 return
             try:
-                with self.db.write() as connection:
-                    connection.executemany(
-                        "INSERT INTO events (trace, seq, at_ms, kind, body) VALUES (?, ?, ?, ?, ?)", [row for row, _ in batch]
-                    )
-                    for row, event in batch:
-                        _project(connection, row, event, self._owner)
+                self._store(batch)
             except StoreError as error:
                 self._failure = error  # the batch stays: should there be room again, the next flush stores it
                 raise
@@ -149,10 +145,18 @@ class EventLog:
             for _ in batch:
                 self._pending.popleft()
 
+    def _store(self, batch: list[tuple[Row, Event]]) -> None:
+        with self.db.write() as connection:
+            connection.executemany(
+                "INSERT INTO events (trace, seq, at_ms, kind, body) VALUES (?, ?, ?, ?, ?)", [row for row, _ in batch]
+            )
+            for row, event in batch:
+                _project(connection, row, event, self._owner)
+
     def _flush_deltas(self) -> None:
-        while self._waiting.wait() and not self._closing:
+        while self._waiting.wait() and not self._closing.is_set():
             self._waiting.clear()
-            threading.Event().wait(GROUP_S)
+            self._closing.wait(GROUP_S)
             try:
                 self.flush()
             except StoreError:
@@ -165,7 +169,7 @@ class EventLog:
         Raises:
             StoreError: the last deltas could not be stored.
         """
-        self._closing = True
+        self._closing.set()
         self._waiting.set()
         self._flusher.join()
         try:
@@ -257,11 +261,22 @@ def _began(connection: sqlite3.Connection, trace: str, at_ms: int, event: Began,
 
 
 def _bound(connection: sqlite3.Connection, trace: str, at_ms: int, event: Bound, owner: str) -> None:
+    # n says up to which request the session knows the thread. It moves on only once the brain has answered: a brain that
+    # is bound and then steps aside has not been told what the next one answers.
     meter = event.session.meter_usd
     connection.execute(
-        "INSERT OR REPLACE INTO sessions (thread, brain, id, meter_usd, n)"
-        " SELECT thread, ?, ?, ?, n FROM requests WHERE trace = ?",
+        "INSERT INTO sessions (thread, brain, id, meter_usd, n) SELECT thread, ?, ?, ?, 0 FROM requests WHERE trace = ?"
+        " ON CONFLICT (thread, brain) DO UPDATE SET n = CASE WHEN id = excluded.id THEN n ELSE 0 END,"
+        " id = excluded.id, meter_usd = excluded.meter_usd",
         (event.session.brain, event.session.id, None if meter is None else str(meter), trace),
+    )
+
+
+def _knows(connection: sqlite3.Connection, trace: str, brain: str | None) -> None:
+    """The brain's session knows the thread up to this request."""
+    connection.execute(
+        "UPDATE sessions SET n = r.n FROM requests r WHERE r.trace = ? AND sessions.thread = r.thread AND sessions.brain = ?",
+        (trace, brain),
     )
 
 
@@ -271,11 +286,18 @@ def _spent(connection: sqlite3.Connection, trace: str, at_ms: int, event: Spent,
         "INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(trace, at_ms, event.brain, event.model),
-            *(used.input, used.cached, used.cache_write, used.output, used.reasoning),
-            None if event.cost_usd is None else int(event.cost_usd * NANO),
+            *(min(n, _LARGEST) for n in (used.input, used.cached, used.cache_write, used.output, used.reasoning)),
+            _nano(event.cost_usd),
             event.source,
         ),
     )
+
+
+def _nano(cost_usd: Decimal | None) -> int | None:
+    """Whole billionths of a dollar; None for what is no sum of money, such as a vendor's NaN."""
+    if cost_usd is None or not cost_usd.is_finite():
+        return None
+    return min(int(cost_usd * NANO), _LARGEST)
 
 
 def _answered(connection: sqlite3.Connection, trace: str, at_ms: int, event: Answered, owner: str) -> None:
@@ -283,6 +305,7 @@ def _answered(connection: sqlite3.Connection, trace: str, at_ms: int, event: Ans
         "UPDATE requests SET status = 'answered', answer = ?, brain = ?, model = ?, took_ms = ? WHERE trace = ?",
         (event.text, event.brain, event.model, event.took_ms, trace),
     )
+    _knows(connection, trace, event.brain)
 
 
 def _ended(connection: sqlite3.Connection, trace: str, at_ms: int, event: Failed | Cancelled, owner: str) -> None:
@@ -290,6 +313,8 @@ def _ended(connection: sqlite3.Connection, trace: str, at_ms: int, event: Failed
         "UPDATE requests SET status = ?, answer = ?, took_ms = ? WHERE trace = ?",
         (kind(event), event.said, event.took_ms, trace),
     )
+    if event.said.strip():
+        _knows(connection, trace, event.brain)
 
 
 _PROJECTORS: dict[type, Projector] = {

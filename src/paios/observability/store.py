@@ -1,4 +1,4 @@
-"""Where everything is kept: the folders of a PAIOS home and its database, for the house and for commands that only read."""
+"""The one database of a PAIOS home, for the house and for commands that only read."""
 
 from __future__ import annotations
 
@@ -7,26 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from paios.base.db import Database
-from paios.base.errors import StoreError
+from paios.base.home import make
 from paios.observability.events import MIGRATIONS
-
-FOLDERS = ("data", "run", "logs", "backups")
-
-
-def make_home(home: Path) -> None:
-    """
-    The folders of a PAIOS home, readable by their owner alone.
-
-    Raises:
-        StoreError: they cannot be made.
-    """
-    try:
-        for folder in (home, *(home / name for name in FOLDERS)):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder.stat().st_mode & 0o077:
-                folder.chmod(0o700)
-    except OSError as error:
-        raise StoreError(f"{home} cannot be used: {error.strerror}", remedy="check who owns it, or set PAIOS_HOME") from error
 
 
 def database(home: Path) -> Database:
@@ -42,7 +24,7 @@ def database(home: Path) -> Database:
 @contextmanager
 def open_database(home: Path) -> Iterator[Database]:
     """The database alone, for commands that only read."""
-    make_home(home)
+    make(home)
     db = database(home)
     try:
         yield db

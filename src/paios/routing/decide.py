@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paios.base.errors import BadInput
 from paios.base.types import Candidate, Decision, Domain
 from paios.routing import features, phrases, policy
 
@@ -37,7 +38,7 @@ def decide(ask: Ask) -> Decision:
     passed over, which come with `why_not`; a chosen brain is the only candidate even when it cannot be tried.
 
     Raises:
-        BadInput: `ask.brain` names no brain.
+        BadInput: `ask.brain` names no brain, or `ask.model` is given and nothing says whose it is.
     """
     if ask.brain is not None:
         policy.check_brain(ask.brain, ask.known)
@@ -68,6 +69,13 @@ def _brain(ask: Ask, prefix: phrases.Prefix, parts: phrases.Parts, reasons: list
     named = phrases.named_brain(parts.instruction, ask.known)
     if named:
         reasons.append(f"you asked for {named} in your words")
+    if named is None and ask.model is not None:
+        if "/" not in ask.model:
+            raise BadInput(f"--model {ask.model} needs a brain", remedy="name it with --brain or as @brain")
+        reasons.append(f"{ask.model} is a model of the gateway's")
+        return "gateway"
+    if named is None and prefix.unknown:
+        reasons.append(f"@{prefix.unknown} is no domain, brain or tier of ours: left in the text")
     return named
 
 

@@ -29,6 +29,7 @@ class Prefix:
     brain: str | None = None
     tier: Tier | None = None
     spelled: str = ""  # "@code @fast"
+    unknown: str = ""  # a first word with an @ that is none of ours, "codee"
 
 
 def prefix(text: str, known: Sequence[str]) -> Prefix:
@@ -39,6 +40,7 @@ def prefix(text: str, known: Sequence[str]) -> Prefix:
     """
     found: dict[str, str] = {}
     at = 0
+    match = None
     while match := _PREFIX.match(text, at):
         word = match[1].lower()
         kind = "domain" if word in DOMAINS else "tier" if word in TIERS else "brain" if word in known else ""
@@ -53,6 +55,7 @@ def prefix(text: str, known: Sequence[str]) -> Prefix:
         brain=found.get("brain"),
         tier=cast("Tier | None", found.get("tier")),
         spelled=" ".join("@" + word for word in found.values()),
+        unknown=match[1] if match is not None and not found else "",
     )
 
 

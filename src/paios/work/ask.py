@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import anyio
+from anyio import to_thread
 
 from paios.autonomy.gate import Gate, Person
 from paios.base.clock import Clock
@@ -33,6 +34,7 @@ from paios.base.events import (
     Terminal,
     Waiting,
 )
+from paios.base.quoting import quoted
 from paios.base.types import Candidate, Decision, Request, Turn
 from paios.brains.brain import Brain
 from paios.config.settings import Limits
@@ -74,9 +76,10 @@ async def ask(request: Request, means: Means, door: Door) -> Terminal:
     """
     decision = means.decide(request)
     story = _Story(request, means, door)
-    await story.tell(_accepted(request), Routed(decision.domain, decision.confidence, decision.candidates, decision.reasons))
+    routed = Routed(decision.domain, decision.confidence, decision.candidates, decision.reasons)
     limit_s = request.timeout_s or means.limits.timeout_s
     try:
+        await story.tell(_accepted(request), routed)
         with anyio.move_on_after(limit_s):
             return await story.end(await _think(request, decision, means, story))
         remedy = "ask for less at once, or raise limits.timeout_s (--timeout for one request)"
@@ -114,13 +117,13 @@ async def _think(request: Request, decision: Decision, means: Means, story: _Sto
 async def _turn(
     request: Request, decision: Decision, candidate: Candidate, attempt: int, means: Means, story: _Story
 ) -> Answered:
-    known = threads.known(means.log.db, request.thread, candidate.brain, until=request.trace)
+    known = await to_thread.run_sync(threads.known, means.log.db, request.thread, candidate.brain, request.trace)
     story.brain = candidate.brain
     try:
         return await _think_once(request, decision, candidate, attempt, known, means, story)
     except SessionLost as error:
         log.info("%s: telling the thread anew", error)
-        known = threads.known(means.log.db, request.thread, candidate.brain, until=request.trace, session_lost=True)
+        known = await to_thread.run_sync(threads.known, means.log.db, request.thread, candidate.brain, request.trace, True)
         return await _think_once(request, decision, candidate, attempt, known, means, story)
 
 
@@ -182,7 +185,9 @@ class _Story:
             recorded = await self._means.log.append(self._request.trace, *events)
         for record in recorded:
             self._note(record.event)
+            self._silence.deadline = math.inf  # a slow reader is not a silent brain
             await self.door.show(record)
+        self._silence.deadline = math.inf if self._busy else anyio.current_time() + self._silent_s
 
     def _note(self, event: Event) -> None:
         match event:
@@ -200,7 +205,6 @@ class _Story:
                 self._busy.discard(approval or "")
             case Began():
                 self.said = ""
-        self._silence.deadline = math.inf if self._busy else anyio.current_time() + self._silent_s
 
     async def end(self, event: Terminal) -> Terminal:
         """Ends the request with *event*, unless a cancellation came just after it had ended: then it stays as it was."""
@@ -232,5 +236,5 @@ def _accepted(request: Request) -> Accepted:
 
 def with_sources(text: str, request: Request) -> str:
     """The prompt with the attached text files after it, each between lines that name it."""
-    files = (f'<file path="{a.path}">\n{a.text}\n</file>' for a in request.attachments if a.text is not None)
+    files = (quoted("file", a.text, path=str(a.path)) for a in request.attachments if a.text is not None)
     return "\n\n".join((text, *files))

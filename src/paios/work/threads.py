@@ -32,7 +32,7 @@ def new() -> str:
     return new_id("th")
 
 
-def known(db: Database, thread: str, brain: str, *, until: str, session_lost: bool = False) -> Known:
+def known(db: Database, thread: str, brain: str, until: str, session_lost: bool = False) -> Known:
     """What *brain* needs to take the thread's next turn, the request *until* itself left out."""
     found = None if session_lost else traces.session(db, thread, brain)
     session, after = found if found is not None else (None, 0)

@@ -19,6 +19,7 @@ from paios.base.errors import (
     NoBrain,
     OutOfTime,
     PaiosError,
+    SessionLost,
     StoreError,
 )
 from paios.base.events import Answered, Cancelled, Failed, Terminal
@@ -29,7 +30,7 @@ from paios.interfaces.intake import Asked
 if TYPE_CHECKING:
     from paios.app import House
 
-_ERRORS = (BadInput, BadConfig, NoBrain, BrainError, BrainUnavailable, BrainRefused, OutOfTime, StoreError)
+_ERRORS = (BadInput, BadConfig, NoBrain, BrainError, BrainUnavailable, BrainRefused, SessionLost, OutOfTime, StoreError)
 _EXIT = {error.kind: error.exit_code for error in _ERRORS}
 
 
@@ -60,16 +61,16 @@ def ask(door: Door, /, **given: Any) -> int:
 
 async def _serve(door: Door, given: dict[str, Any]) -> int:
     from paios.app import open_house
+    from paios.config.files import load_settings
     from paios.interfaces import serve, stream, terminal
 
     if given["timeout_s"] is not None and not given["timeout_s"] <= stream.LONGEST_S:  # nor not a number
         raise BadInput(f"--timeout {given['timeout_s']:g} is no time to wait", remedy="give seconds, such as --timeout 600")
-    if given["model"] and not given["brain"] and "/" not in given["model"]:
-        raise BadInput(f"--model {given['model']} needs a brain", remedy="name it with --brain")
-    asked = await _asked(door, given)
+    settings = load_settings(door.home)
+    asked = await _asked(door, given, settings.limits.prompt_bytes)
     stop = serve.Stop()
     with stop.listening():
-        async with open_house(door.home, door.env) as house:
+        async with open_house(door.home, door.env, settings=settings) as house:
             asked = replace(asked, thread=_thread(house, asked.cwd, given))
             talk = stream.talk if given["stream_json"] else partial(terminal.show, as_json=given["as_json"])
             end = await talk(asked, house, stop)
@@ -82,13 +83,13 @@ async def _serve(door: Door, given: dict[str, Any]) -> int:
     return PaiosError.exit_code
 
 
-async def _asked(door: Door, given: dict[str, Any]) -> Asked:
+async def _asked(door: Door, given: dict[str, Any], most_bytes: int) -> Asked:
     return Asked(
         text=" ".join(given["task"]),
         cwd=(door.cwd / given["cwd"]) if given["cwd"] else door.cwd,
         thread="",
         origin="stream" if given["stream_json"] else "cli",
-        piped="" if given["stream_json"] or not pipes.is_fed() else await _piped(),
+        piped="" if given["stream_json"] or not pipes.is_fed() else await _piped(most_bytes),
         brain=given["brain"],
         model=given["model"],
         files=given["files"],
@@ -126,13 +127,15 @@ def exit_code(end: Terminal | None) -> int:
             return _EXIT.get(kind, PaiosError.exit_code)
 
 
-async def _piped() -> str:
-    """Standard input to its end."""
+async def _piped(most_bytes: int) -> str:
+    """Standard input to its end, or to where it is more than can be asked: the intake then says so."""
     data = bytearray()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_say_that_it_waits)
         async for chunk in pipes.chunks():
             data += chunk
+            if len(data) > most_bytes:
+                break
         tasks.cancel_scope.cancel()
     return data.decode("utf-8", errors="replace")
 
