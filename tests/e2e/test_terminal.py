@@ -164,6 +164,19 @@ def test_long_work_shows_who_is_at_it_for_how_long_and_clears_that_away(terminal
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1, "the cursor is given back"
 
 
+def test_the_progress_line_estimates_the_tokens_until_the_brain_tells_them(terminal: Opens) -> None:
+    screen = terminal(f"#think {'a thought ' * 40}\n#sleep 0.5\n#say done", *ECHO)
+    screen.until("· about 100 tokens")
+    screen.ends()
+
+
+def test_a_question_about_a_tool_shows_what_it_is_given(terminal: Opens) -> None:
+    screen = terminal("#tool send_mail to everybody", *ECHO)
+    assert '{"target": "send_mail to everybody"}' in screen.until("why not: ")
+    screen.types("n\n")
+    screen.ends()
+
+
 ANSWERS = {
     "y": (True, "you said yes"),
     "YES": (True, "you said yes"),
@@ -409,7 +422,6 @@ def test_tables_fit_a_terminal_of_eighty_columns(ai: Ai, terminal: Opens) -> Non
     assert [row for row in rows if width(row) > 80] == []
 
 
-@pytest.mark.xfail(strict=True, reason="cli.table cuts by letters, not by columns")
 def test_tables_of_wide_letters_fit_a_terminal_of_eighty_columns(ai: Ai, terminal: Opens) -> None:
     served(ai, "長い仕事" * 30)
     rows = terminal("history").ends().splitlines()

@@ -20,6 +20,7 @@ Remembers nothing: its session is a name. Tokens are counted in words and free o
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -134,9 +135,10 @@ class _Performance:
         )
 
     async def _act(self, word: str, target: str) -> None:
+        arguments = json.dumps({"target": target}, ensure_ascii=False)
         if word in ("read", "edit"):
             target = _absolute(target, self.turn.cwd)
-        action = Action(_ACTIONS[word], word, target, self.turn.cwd, self.name, new_id("call"))
+        action = Action(_ACTIONS[word], word, target, self.turn.cwd, self.name, new_id("call"), arguments)
         await self.emit(Acted(action, "started"))
         verdict = await self.gate(action)
         if not verdict.allowed:

@@ -51,6 +51,8 @@ class Stop:
     def _interrupted(self) -> None:
         if self.all:
             # Asked twice: something does not let go. The guard ends our children, the next start ends the request.
+            if os.isatty(2):
+                os.write(2, b"\x1b[?25h\n")  # the progress line hides the cursor
             os._exit(130)
         self.everything("you")
 

@@ -32,6 +32,7 @@ from paios.base.events import (
     Spent,
     SteppedAside,
     Terminal,
+    Thought,
     Waiting,
     record_json,
 )
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.spinner import Spinner
 
+CHARS_A_TOKEN = 4  # English; Arabic is nearer 3. Only until the brain tells its count
 Styled = str | tuple[str, str]  # words, or words and their style
 
 
@@ -143,7 +145,8 @@ class _Terminal:
         self._began = house.means.clock.monotonic()
         self._doing = ""
         self._midline = False
-        self._tokens = 0
+        self._tokens = 0  # as the brain tells them, which is at the end of a piece of work
+        self._heard = 0  # characters since: what the tokens are estimated from until then
         self._route = ""
 
     async def _ask(self, question: Waiting) -> Verdict | None:
@@ -153,6 +156,8 @@ class _Terminal:
         action = question.action
         self._tty.forget()
         self._note(("? ", "bold yellow"), f"{question.reason}: ", (literal(action.target, at_most=2000), "bold"))
+        if action.kind in ("tool", "edit", "grant") and action.arguments:
+            self._note(("  " + literal(action.arguments, at_most=2000), "dim"))  # the target alone does not tell what happens
         self._note(f"  in {literal(str(action.cwd))}   yes, no, or why not: ", end="")
         try:
             answer = await self._tty.line()
@@ -177,7 +182,10 @@ class _Terminal:
 
     async def _show(self, event: Event, trace: str) -> None:
         match event:
+            case Thought(text):
+                self._heard += len(text)
             case Said(text):
+                self._heard += len(text)
                 self._progress(None)
                 await self._write(printable(text) if self._on_screen else text)
             case Routed():
@@ -187,6 +195,7 @@ class _Terminal:
             case Spent():
                 used = event.usage
                 self._tokens += used.input + used.cached + used.cache_write + used.output
+                self._heard = 0
             case Acted():
                 await self._break()
                 self._acted(event)
@@ -270,7 +279,8 @@ class _Terminal:
     def _frame(self) -> Spinner:
         assert self._spinner is not None
         elapsed = self._house.means.clock.monotonic() - self._began
-        tokens = f" · {self._tokens:,} tokens" if self._tokens else ""
+        count = self._tokens + self._heard // CHARS_A_TOKEN
+        tokens = f" · {'about ' if self._heard else ''}{count:,} tokens" if count else ""
         self._spinner.update(text=f"{self._doing.strip()} · {elapsed:.0f} s{tokens}")
         return self._spinner
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -118,6 +119,11 @@ def _call(name: str, args: list[str], env: dict[str, str]) -> int:
         # The reader went away (`ai history | head`): nothing is wrong, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            return _complain("bug", f"an error inside PAIOS: {error!r}", f"the details are in {_keep(home_of(env))}", 1, args)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain("output", f"the output could not be written: {error.strerror}", "write it elsewhere", 1, args)
     except Exception as error:  # noqa: BLE001  # the outermost door: kept for whoever mends it, told in one line
         details = _keep(home_of(env))
         return _complain("bug", f"an error inside PAIOS: {error!r}", f"the details are in {details}", 1, args)
@@ -167,6 +173,7 @@ def _load(name: str):  # type: ignore[no-untyped-def]  # click is not imported u
 def _complete(env: dict[str, str]) -> int:
     import click
 
-    group = click.Group("ai", commands={name: _load(name) for name in COMMANDS})
+    commands = {name: _load(name) for name in COMMANDS}
+    group = click.Group("ai", commands=commands, params=commands["ask"].params[1:])  # `ai --brain …`: the word ask left out
     group.main([], prog_name="ai", complete_var="_AI_COMPLETE")
     return 0

@@ -7,6 +7,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 
@@ -27,8 +28,16 @@ def lines(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozense
             pad = " " * (size - width(cell))
             cells.append(pad + cell if name in right else cell + pad)
         line = "  ".join(cells).rstrip()
-        out.append(line if width(line) <= room else line[: room - 1] + "…")
+        out.append(line if width(line) <= room else _cut(line, room - 1) + "…")
     return out
+
+
+def _cut(line: str, room: int) -> str:
+    """As much of *line* as takes *room* columns."""
+    for end, taken in enumerate(accumulate(map(width, line))):
+        if taken > room:
+            return line[:end]
+    return line
 
 
 def as_json(value: Any) -> str:
