@@ -58,7 +58,7 @@ class Gate:
             return verdict
         if self._person is None:
             verdict = Verdict(
-                False, "nobody", f"{_need(action)} needs your consent and nobody is here to give it{_hint(action)}"
+                False, "nobody", f"needs your consent to {_want(action)}, and nobody is here to give it{_hint(action)}"
             )
             await self._tell(Judged(action, verdict))
             return verdict
@@ -66,7 +66,7 @@ class Gate:
             return await self._ask(action, self._person)
 
     async def _ask(self, action: Action, person: Person) -> Verdict:
-        question = Waiting(new_id("a"), action, _why(action))
+        question = Waiting(new_id("a"), action, f"{action.brain} wants to {_want(action)}")
         await self._tell(question)
         verdict: Verdict | None = None
         with anyio.move_on_after(self._approval_s) as waiting:
@@ -78,25 +78,21 @@ class Gate:
         return verdict
 
 
-_NEEDS = {
-    "read": "reading outside the working folder",
-    "edit": "changing a file",
-    "run": "running a command",
-    "network": "using the network",
-    "grant": "a wider permission for the brain itself",
+_WANTS = {
+    "read": "read outside the working folder",
+    "edit": "change a file",
+    "run": "run a command",
+    "network": "use the network",
+    "grant": "have wider permissions",
 }
 
 
-def _need(action: Action) -> str:
+def _want(action: Action) -> str:
     if action.kind == "edit" and not _inside(action.target, action.cwd):
-        return "changing a file outside the working folder"
-    return _NEEDS.get(action.kind, "using a tool")
+        return "change a file outside the working folder"
+    return _WANTS.get(action.kind, "use a tool")
 
 
 def _hint(action: Action) -> str:
     in_advance = action.kind in ALLOWABLE and (action.kind != "edit" or _inside(action.target, action.cwd))
     return f"; --allow {action.kind} gives it" if in_advance else ""
-
-
-def _why(action: Action) -> str:
-    return f"{action.brain} asks for {_need(action)}"
