@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -21,9 +20,10 @@ from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
 from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Action, Attachment, Message, Session, Turn, Usage, Verdict
-from paios.brains import codex_facts, codex_items
+from paios.brains import codex_facts, codex_fence, codex_items, codex_reads, codex_rollout
 from paios.brains.codex import CodexBrain
 from paios.observability.usage import price
+from paios.testing.homes import KEY
 from paios.testing.recorders import Asked, Heard
 from paios.testing.scene import Call, Scene, Words
 
@@ -41,13 +41,16 @@ for line in sys.stdin:
         continue
     match message["method"]:
         case "initialize":
-            result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}},
+            result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}, "resources": {}},
                       "serverInfo": {"name": "notes", "version": "1"}}
         case "tools/list":
-            result = {"tools": [{"name": "add", "description": "adds", "inputSchema": {"type": "object"}}]}
+            result = {"tools": [{"name": "add", "description": "adds", "inputSchema": {"type": "object"},
+                                 "annotations": {"readOnlyHint": True}}]}
         case "tools/call":
             open(sys.argv[1], "w").write("called")
             result = {"content": [{"type": "text", "text": "added"}]}
+        case "resources/read":
+            result = {"contents": [{"uri": "note://a", "text": "a note"}]}
         case _:
             result = {}
     print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
@@ -124,14 +127,95 @@ async def test_even_a_harmless_read_is_asked_for_and_named_by_its_path(
     assert "secret\n" not in outside and "No such file" in outside  # the sandbox shows the working folder only
 
 
-async def test_in_a_reading_turn_an_allowed_command_still_cannot_write(
+async def test_in_a_reading_turn_an_allowed_command_cannot_write_nor_is_it_tried_again_outside_the_sandbox(
     brain: CodexBrain, scene: Scene, cwd: Path, gate: Asked, events: Heard
 ) -> None:
-    run(scene, "touch made.txt; true")
+    run(scene, "touch made.txt; true", "touch made.txt")
     with anyio.fail_after(20):
         await brain.think(ask(cwd), gate, events)
-    assert "Read-only file system" in scene.tool_results()[-1]
+    assert ["Read-only file system" in result for result in scene.tool_results()] == [True, True]
     assert not (cwd / "made.txt").exists()
+    assert [act[2] for act in events.acts] == ["started", "done", "started", "failed"]
+
+
+OUT = "require_escalated"  # what a model says for "outside the sandbox"; the approval request does not repeat it
+
+
+async def test_a_command_outside_the_sandbox_is_a_grant_also_in_a_resumed_thread(
+    agent_env: dict[str, str], owner: Owner, scene: Scene, cwd: Path
+) -> None:
+    scene.calls(SHELL, {"cmd": "touch made.txt", "sandbox_permissions": OUT}).says("one")
+    scene.calls(SHELL, {"cmd": "cat in.txt", "sandbox_permissions": OUT}).calls(SHELL, {"cmd": "ls"}).says("two")
+    gate = Asked({"run", "read"})
+    session: Session | None = None
+    for _ in range(2):
+        brain = CodexBrain(env=agent_env, owner=owner)
+        try:
+            with anyio.fail_after(20):
+                session = (await brain.think(ask(cwd, session=session), gate, Heard())).session
+        finally:
+            await brain.aclose()
+    assert [(a.kind, a.target) for a in gate.actions] == [
+        ("grant", "touch made.txt"),
+        ("grant", "cat in.txt"),
+        ("read", str(cwd)),
+    ]
+    assert list(cwd.iterdir()) == []
+
+
+async def test_a_sub_agents_command_outside_the_sandbox_is_a_grant_too(
+    brain: CodexBrain, scene: Scene, cwd: Path, events: Heard
+) -> None:
+    call = Call(SHELL, {"cmd": "ls"}), Call(SHELL, {"cmd": "touch made.txt", "sandbox_permissions": OUT})
+    scene.when("CHORE").turn(call).says("tried")
+    scene.calls("~spawn_agent", {"message": "CHORE"}).says("all done", after_requests=4)
+    gate = Asked({"run", "read"})
+    with anyio.fail_after(20):
+        await brain.think(ask(cwd, model=PLAIN), gate, events)
+    assert sorted((a.kind, a.target) for a in gate.actions) == [("grant", "touch made.txt"), ("read", str(cwd))]
+    assert list(cwd.iterdir()) == []
+
+
+async def test_a_request_for_wider_permissions_is_a_grant(
+    brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], events: Heard
+) -> None:
+    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
+    config.write_text(config.read_text().replace("[features]\n", "[features]\nrequest_permissions_tool = true\n"))
+    scene.calls("request_permissions", {"reason": "x", "permissions": {"network": {"enabled": True}}}).says("done")
+    gate = Asked({"tool", "run", "network"})
+    with anyio.fail_after(20):
+        await brain.think(ask(cwd), gate, events)
+    assert [(a.kind, a.tool) for a in gate.actions] == [("grant", "request_permissions")]
+    assert json.loads(scene.tool_results()[-1])["permissions"] == {"network": None, "file_system": None}
+
+
+async def test_a_folder_is_not_noted_as_trusted_by_letting_codex_write_there(
+    brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], gate: Asked, events: Heard
+) -> None:
+    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
+    config.write_text(config.read_text().partition("[projects")[0])
+    before = config.read_text()
+    run(scene, "touch made.txt")
+    with anyio.fail_after(20):
+        await brain.think(ask(cwd, read_only=False), gate, events)
+    assert (cwd / "made.txt").exists()
+    assert config.read_text() == before
+
+
+async def test_where_a_command_runs_does_not_decide_what_counts_as_inside(
+    brain: CodexBrain, scene: Scene, cwd: Path, events: Heard
+) -> None:
+    outside = cwd.parent / "outside"
+    outside.mkdir()
+    (outside / "secret.txt").write_text("secret")
+    (cwd / "out").symlink_to(outside)
+    for workdir in (cwd / "out", cwd / ".." / "outside"):
+        scene.calls(SHELL, {"cmd": "cat secret.txt", "workdir": str(workdir)})
+    scene.calls(SHELL, {"cmd": "head -1 out*/secret.txt"}).calls(SHELL, {"cmd": "sed e in.txt"}).says("done")
+    gate = Asked({"read"})
+    with anyio.fail_after(20):
+        await brain.think(ask(cwd), gate, events)
+    assert [a.kind for a in gate.actions] == ["run"] * 4
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -146,17 +230,36 @@ async def test_a_patch_is_asked_for_by_file(brain: CodexBrain, scene: Scene, cwd
     assert events.acts[-1] == ("edit", str(made), "done" if allowed else "denied")
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-async def test_an_mcp_tool_is_asked_for(
-    brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], events: Heard, tmp_path: Path, allowed: bool
-) -> None:
+def with_notes(agent_env: dict[str, str], tmp_path: Path, more: str = "") -> Path:
+    """Gives the person an MCP server; the file that shows its tool was called."""
     server, mark = tmp_path / "notes.py", tmp_path / "called"
     server.write_text(MCP_SERVER)
-    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
     args = json.dumps([str(server), str(mark)])
-    config.write_text(
-        f"{config.read_text()}\n[mcp_servers.notes]\ncommand = {json.dumps(sys.executable)}\nargs = {args}\nrequired = true\n"
-    )
+    configure(agent_env, f"[mcp_servers.notes]\ncommand = {json.dumps(sys.executable)}\nargs = {args}\nrequired = true\n{more}")
+    return mark
+
+
+def configure(agent_env: dict[str, str], tables: str = "", top: str = "") -> None:
+    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
+    config.write_text(f"{top}\n{config.read_text()}\n{tables}")
+
+
+APPROVED = 'default_tools_approval_mode = "approve"\n[mcp_servers.notes.tools.add]\napproval_mode = "approve"\n'
+
+
+@pytest.mark.parametrize("theirs", ["", APPROVED])
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_an_mcp_tool_is_asked_for_whatever_it_says_of_itself(
+    brain: CodexBrain,
+    scene: Scene,
+    cwd: Path,
+    agent_env: dict[str, str],
+    events: Heard,
+    tmp_path: Path,
+    allowed: bool,
+    theirs: str,
+) -> None:
+    mark = with_notes(agent_env, tmp_path, theirs)
     scene.calls("~notes__add", {"what": "milk"}).says("done")
     gate = Asked(allowed)
     with anyio.fail_after(20):
@@ -164,6 +267,39 @@ async def test_an_mcp_tool_is_asked_for(
     assert [(a.kind, a.target, json.loads(a.arguments)) for a in gate.actions] == [("tool", "notes.add", {"what": "milk"})]
     assert mark.exists() == allowed
     assert events.acts[-1] == ("tool", "notes.add", "done" if allowed else "denied")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_what_codex_begins_unasked_is_asked_about_and_after_a_no_the_turn_ends(
+    brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], events: Heard, tmp_path: Path, allowed: bool
+) -> None:
+    with_notes(agent_env, tmp_path)
+    scene.calls("read_mcp_resource", {"server": "notes", "uri": "note://a"}).hangs("one moment").says("done")
+    if allowed:
+        scene.clear().calls("read_mcp_resource", {"server": "notes", "uri": "note://a"}).says("done")
+    gate = Asked(allowed)
+    with anyio.fail_after(20):
+        if allowed:
+            assert (await brain.think(ask(cwd), gate, events)).text == "done"
+        else:
+            with pytest.raises(BrainRefused, match=r"notes\.read_mcp_resource was denied"):
+                await brain.think(ask(cwd), gate, events)
+    assert [(a.kind, a.target) for a in gate.actions] == [("tool", "notes.read_mcp_resource")]
+
+
+async def test_the_built_in_tools_that_never_ask_are_off_whatever_the_configuration_says(
+    brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], gate: Asked, events: Heard, tmp_path: Path
+) -> None:
+    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
+    on = "[features]\nview_image = true\nimage_generation = true\ngoals = true\n"
+    config.write_text('web_search = "live"\n' + config.read_text().replace("[features]\n", on))
+    (cwd / "p.png").write_bytes(PNG)
+    scene.calls("view_image", {"path": str(cwd / "p.png")}).calls("create_goal", {"objective": "all"}).says("done")
+    with anyio.fail_after(20):
+        await brain.think(ask(cwd, model=PLAIN), gate, events)
+    assert not {"web_search", "view_image", "image_generation", "create_goal"} & set(scene.requests[0].tools)
+    assert scene.tool_results() == ["unsupported call: view_image", "unsupported call: create_goal"]
+    assert scene.images() == []
 
 
 async def test_a_shell_that_is_kept_open_is_closed_when_what_is_typed_into_it_is_denied(
@@ -279,9 +415,25 @@ async def test_a_turn_costs_its_own_model_calls_also_when_resumed_by_another_pro
     assert [h.usage for h in heard] == [first + second, first, second]
     assert all(h.of(Bound)[0].session == session for h in heard)
     spent = heard[0].of(Spent)[0]
-    assert (spent.model, spent.source) == ("gpt-5.5", "priced")
-    assert spent.cost_usd == price("gpt-5.5", first + second, provider="openai") != Decimal(0)
+    assert (spent.model, spent.cost_usd, spent.source) == ("gpt-5.5", None, "unknown")  # who bills here nobody knows
     assert "two" in scene.conversation(3)
+
+
+async def test_tokens_are_priced_when_openai_bills_them(
+    brain: CodexBrain, scene: Scene, agent_env: dict[str, str], cwd: Path, gate: Asked, events: Heard
+) -> None:
+    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
+    own = f'model_provider = "openai"\nopenai_base_url = "{scene.openai_url}"\ncli_auth_credentials_store = "file"'
+    config.write_text(config.read_text().replace('model_provider = "scripted"', own))
+    used = Usage(input=80, cached=20, output=9)
+    scene.says("one", usage=used)
+    with anyio.fail_after(40):  # it tries a web socket first
+        await anyio.run_process(["codex", "login", "--with-api-key"], input=KEY.encode(), env=agent_env)
+        await brain.think(ask(cwd), gate, events)
+    assert scene.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    (spent,) = events.of(Spent)
+    assert (spent.cost_usd, spent.source) == (price("gpt-5.5", used, provider="openai"), "priced")
+    assert spent.cost_usd
 
 
 async def test_a_session_that_is_gone_is_told_and_the_history_can_begin_another(
@@ -295,6 +447,18 @@ async def test_a_session_that_is_gone_is_told_and_the_history_can_begin_another(
     with anyio.fail_after(20):
         await brain.think(ask(cwd, history=(Message("user", "my name is Ada"),)), gate, events)
     assert "my name is Ada" in scene.last_user_text()
+
+
+async def test_a_thread_that_cannot_be_resumed_for_another_reason_is_not_lost(
+    brain: CodexBrain, scene: Scene, agent_env: dict[str, str], cwd: Path, gate: Asked, events: Heard
+) -> None:
+    scene.says("one").says("two")
+    with anyio.fail_after(30):
+        session = (await brain.think(ask(cwd), gate, events)).session
+        await brain.aclose()
+        configure(agent_env, '[mcp_servers.broken]\ncommand = "/nonexistent/server"\nrequired = true\n')
+        with pytest.raises(BrainUnavailable, match="broken"):
+            await brain.think(ask(cwd, session=session), gate, events)
 
 
 # ---- what goes wrong
@@ -419,6 +583,26 @@ async def test_a_parent_sessions_variables_stay_out_and_the_owners_tag_gets_in(
     assert os.environ.get("PATH") != server["PATH"]  # the caller's environment, not this process's
 
 
+async def test_commands_do_not_see_the_persons_keys_unless_they_say_so(
+    agent_env: dict[str, str], owner: Owner, scene: Scene, cwd: Path, gate: Asked
+) -> None:
+    secret = {"GITHUB_TOKEN": "hidden", "MY_SECRET": "hidden", "DB_PASSWORD": "hidden", "OPENAI_API_KEY": "hidden"}
+    for theirs in (False, True):
+        if theirs:
+            configure(agent_env, "[shell_environment_policy]\nignore_default_excludes = true\n")
+        brain = CodexBrain(env={**agent_env, **secret, "HARMLESS": "seen"}, owner=owner)
+        run(scene, "env")
+        try:
+            with anyio.fail_after(20):
+                await brain.think(ask(cwd), gate, Heard())
+        finally:
+            await brain.aclose()
+        seen = dict(line.split("=", 1) for line in scene.tool_results()[-1].splitlines() if "=" in line)
+        assert seen["HARMLESS"] == "seen"
+        assert seen["PAIOS_OWNER"] == owner.id
+        assert set(secret) & set(seen) == (set(secret) if theirs else set())
+
+
 async def test_status_tells_version_login_and_models(brain: CodexBrain, agent_env: dict[str, str]) -> None:
     with anyio.fail_after(10):
         status = await brain.status()
@@ -472,23 +656,24 @@ def test_a_codex_that_is_nowhere_is_absent(owner: Owner, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("line", "outside"),
     [
-        ("cat a.txt && ls | head -3", []),
-        ("sed -n 1,20p a.txt; rg -n 'def x' src", []),
+        ("cat a.txt && ls -la | head -3", []),
+        ("sed -n 1,20p a.txt; rg -n 'def x(.*)$' src", []),
+        ("sed -n '$p' a.txt", []),
+        ("grep -rn --include='*.py' \"two words\" .", []),
+        ("find . -name '*.py' -type f | sort | uniq -c", []),
+        ("tail -n +5 نهاية.txt", []),
         ("cat /etc/passwd", ["/etc/passwd"]),
-        ("ls ../..", [".."]),
-        ("cat ~/.ssh/id_rsa", ["~/.ssh/id_rsa"]),
-        ("grep -f/etc/shadow x", ["/etc/shadow"]),
-        ("cat link", ["link"]),
+        ("ls ../..", ["../.."]),
+        ("cat link", ["/etc/hostname"]),
+        ("find link/ -name x", ["/etc/hostname"]),
+        ("cat './link' 'a b'", ["/etc/hostname"]),
     ],
 )
 def test_a_line_that_only_reads_names_what_it_reads_outside(tmp_path: Path, line: str, outside: list[str]) -> None:
     cwd = tmp_path / "a" / "b"
     cwd.mkdir(parents=True)
     (cwd / "link").symlink_to("/etc/hostname")
-    found = codex_items.reads(line, cwd)
-    assert found is not None and found[-1] == cwd
-    assert len(found) - 1 == len(outside)
-    assert all(not path.is_relative_to(cwd) for path in found[:-1])
+    assert codex_reads.reads(line, cwd, cwd) == (*((cwd / path).resolve() for path in outside), cwd)
 
 
 @pytest.mark.parametrize(
@@ -496,27 +681,132 @@ def test_a_line_that_only_reads_names_what_it_reads_outside(tmp_path: Path, line
     [
         "cat a > b",
         "cat $(touch x)",
+        'cat "$(touch x)"',
         "cat `touch x`",
         "touch x",
         "ls & rm -r .",
         "cat a\nrm b",
+        "cat a\rb",
+        "cat a\u00a0b",
+        "cat ~/.ssh/id_rsa",
+        "head -1 out*/passwd",
+        "cat out?/passwd",
+        "cat {a,b}",
+        "cat =a",
+        "cat \\link",
+        "! cat a",
+        "grep -R root .",
+        "grep -rnR root .",
+        "grep '-R' root .",
+        "grep --dereference-recursive root .",
+        "grep --deref root .",
+        "grep -f/etc/shadow x",
+        "rg --pre evil x",
+        "rg -L x",
+        "rg --follow x",
+        "rg -z x",
+        "rg --search-zip x",
+        "rg --hostname-bin=evil x",
         "find . -delete",
         "find . -exec rm {} +",
-        "rg --pre evil x",
-        "sed -i s/a/b/ c",
+        "find . -fprint x",
+        "find -L . -name x",
+        "find . -follow",
+        "ls -L",
+        "ls -RL .",
+        "sed e notes.txt",
+        "sed wout in",
+        "sed -n 1e x",
         "sed -n '1e touch x' a",
-        "sed w\\ x a",
+        "sed -i s/a/b/ c",
+        "sed -n 1p -i a",
+        "sed -n 1p --in-place a",
+        "sed -n -e 1p a",
+        "sed 1p",
+        "file -C -m x",
+        "file a",
+        "sort -o x a",
+        "sort a --output=x",
+        "sort --compress-program=evil a",
+        "uniq a b",
+        "git diff",
+        "git -c core.pager=evil log",
+        "awk 1 a",
+        "tar tf a",
+        "less a",
+        "tee x",
+        "tree -o x",
+        "date -s now",
+        "diff -r a b",
+        "wc --files0-from=x",
         "python -c 'import os'",
         "env ls",
         "X=1 ls",
         "./cat a",
+        "/bin/cat a",
         "cat 'unclosed",
         "ls | xargs rm",
+        "ls;",
         "",
     ],
 )
 def test_a_line_that_may_do_more_than_read_is_a_command(tmp_path: Path, line: str) -> None:
-    assert codex_items.reads(line, tmp_path) is None
+    assert codex_reads.reads(line, tmp_path, tmp_path) is None
+
+
+def test_reading_is_measured_from_the_turns_folder_not_from_where_the_command_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    (folder / "in").mkdir(parents=True)
+    (folder / "out").symlink_to("/etc")
+    assert codex_reads.reads("cat x", folder / "in", folder) == (folder,)
+    assert codex_reads.reads("cat ../../x", folder / "in", folder) == (tmp_path / "x", folder)
+    assert codex_reads.reads("cat passwd", folder / "out", folder) is None
+    assert codex_reads.reads("cat passwd", folder / ".." / ".." / "etc", folder) is None
+    item = {"type": "commandExecution", "id": "1", "command": "/bin/bash -lc 'cat ../../x'", "cwd": str(folder / "in")}
+    assert {a.cwd for a in codex_items.actions(item, folder)} == {folder}
+
+
+def test_only_a_shell_of_the_systems_own_is_looked_into() -> None:
+    assert codex_reads.script("/bin/bash -lc 'ls -l'") == "ls -l"
+    for command in ("./bash -lc ls", "/work/bash -lc ls", "/bin/bash -ic ls", "/bin/bash -lc ls x"):
+        assert codex_reads.script(command) == command
+
+
+async def test_a_call_whose_arguments_cannot_be_found_or_understood_is_not_confined(tmp_path: Path) -> None:
+    def line(call: str, arguments: str) -> str:
+        return json.dumps({"payload": {"type": "function_call", "call_id": call, "arguments": arguments}}) + "\n"
+
+    path = tmp_path / "rollout.jsonl"
+    path.write_text(
+        line("plain", '{"cmd": "ls", "justification": "x"}')
+        + line("out", '{"cmd": "ls", "sandbox_permissions": "require_escalated"}')
+        + line("new", '{"cmd": "ls", "run_as": "root"}')
+        + line("odd", "no json")
+    )
+    with anyio.fail_after(10):
+        assert await codex_rollout.is_confined(path, "plain")
+        for call in ("out", "new", "odd", "absent"):
+            assert not await codex_rollout.is_confined(path, call)
+        assert not await codex_rollout.is_confined(None, "plain")
+
+
+def test_the_servers_of_plugins_ask_too() -> None:
+    theirs = {"tools": {"add": {"approval_mode": "approve"}, "rest": {}}}
+    config = {"features": {"plugins": None}, "plugins": {"a@m": {"mcp_servers": {"x": theirs}}, "b@m": {"enabled": False}}}
+    assert codex_fence.plugins(config) == {"a@m"}
+    assert codex_fence.plugins({**config, "features": {"plugins": False}}) == set()
+    prompt = {"approval_mode": "prompt"}
+    asks = {"default_tools_approval_mode": "prompt", "tools": {"add": prompt, "rest": prompt}}
+    assert codex_fence.prompts(config, [("a@m", "x")]) == {"plugins": {"a@m": {"mcp_servers": {"x": asks}}}}
+
+
+def test_threads_beyond_the_newest_thousand_are_forgotten() -> None:
+    meters = codex_facts.Meters()
+    for number in range(codex_facts.THREADS + 5):
+        meters.total(str(number), {"inputTokens": number})
+    meters.total("5", {"inputTokens": 0})
+    meters.total("new", {})
+    assert (len(meters.totals), "5" in meters.totals, "6" in meters.totals) == (codex_facts.THREADS, True, False)
 
 
 def test_quota_windows_have_names_and_say_when_a_limit_ends() -> None:

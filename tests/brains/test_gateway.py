@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -269,6 +270,34 @@ async def test_a_command_has_our_tag_and_not_the_variables_of_a_session(house: H
     assert lines[:2] == ["exit code 3", str(house.cwd)]
     assert f"PAIOS_OWNER={house.owner.id}" in lines and "MY_OWN=kept" in lines
     assert not any(line.startswith("CLAUDECODE") for line in lines)
+
+
+async def test_a_command_is_not_given_the_keys_to_models(house: House) -> None:
+    named = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY", "HF_TOKEN")
+    house.env |= dict.fromkeys((*named, "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "GROQ_API_KEY"), "a-secret")
+    house.env |= {"MY_OWN": "kept", "GITHUB_TOKEN": "kept", "GOOGLE_MAPS_API_KEY": "kept", "MODEL_PASS": "sk-test"}
+    house.scene.calls("run_command", {"command": "env"}).says("done")
+    await house.ask("openai")
+    lines = house.scene.tool_results()[0].splitlines()
+    assert {"MY_OWN=kept", "GITHUB_TOKEN=kept", "GOOGLE_MAPS_API_KEY=kept"} <= set(lines)
+    assert not any("a-secret" in line for line in lines)
+    assert not any(line.startswith("MODEL_PASS") for line in lines)  # the endpoint's key, under a name of the person's
+
+
+async def test_a_written_file_keeps_its_mode_and_a_new_one_has_that_of_the_umask(house: House) -> None:
+    (house.cwd / "private.txt").touch(mode=0o600)
+    (house.cwd / "script.sh").touch()
+    (house.cwd / "script.sh").chmod(0o755)
+    for name in ("private.txt", "script.sh", "new.txt", "folder/new.txt"):
+        house.scene.calls("write_file", {"path": name, "content": "text"})
+    house.scene.says("done")
+    before = os.umask(0o077)
+    try:
+        await house.ask("openai")
+    finally:
+        os.umask(before)
+    modes = {str(p.relative_to(house.cwd)): oct(p.stat().st_mode & 0o777) for p in house.cwd.rglob("*") if p.is_file()}
+    assert modes == {"private.txt": "0o600", "script.sh": "0o755", "new.txt": "0o600", "folder/new.txt": "0o600"}
 
 
 async def test_what_a_command_leaves_in_the_background_is_ended_with_it(house: House) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,15 +13,18 @@ import pytest
 
 from paios import __version__
 from paios.base.events import Event, Recalled, Said, Spent
-from paios.base.types import Action, Attachment, Passage, Reply, Turn, Usage, Verdict
+from paios.base.types import Action, Attachment, Passage, Reply, Request, Turn, Usage, Verdict
+from paios.brains import librarian, passages
 from paios.brains.librarian import LibrarianBrain
 from paios.config.settings import Limits
 from paios.interfaces import intake
 from paios.interfaces.intake import Asked
+from paios.testing.until import until
 from paios.work.ask import with_sources
 
 LIBRARY = Path(__file__).parent / "library"
 ROOT = Path(__file__).parents[2]
+CANCEL_S = 5.0  # the Brain protocol's promise
 
 # question → (file, words the first quotation must hold)
 ANSWERABLE = {
@@ -428,10 +433,8 @@ async def test_memory_is_searched_too_when_it_is_given() -> None:
     assert "[1] memory: trip:1" in reply.text
 
 
-async def test_a_cancelled_search_stops_between_files(tmp_path: Path) -> None:
-    for n in range(300):
-        (tmp_path / f"{n:03}.md").write_text(" ".join(f"word{n}x{i}" for i in range(3000)))
-    brain = LibrarianBrain(folders=(tmp_path,))
+async def cancelled_at_work(brain: LibrarianBrain, turn: Turn) -> list[Event]:
+    """What was told by a turn cancelled once its thread was searching. The thread has ended, too."""
     events: list[Event] = []
 
     async def emit(event: Event) -> None:
@@ -439,11 +442,91 @@ async def test_a_cancelled_search_stops_between_files(tmp_path: Path) -> None:
 
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(brain.think, Turn("What is word5x5?", tmp_path, "0" * 31 + "1"), refuse, emit)
-            await anyio.wait_all_tasks_blocked()
-            tasks.cancel_scope.cancel()
-    assert events == []
+            tasks.start_soon(brain.think, turn, refuse, emit)
+            await until(searching)
+            with anyio.fail_after(CANCEL_S, shield=True):
+                tasks.cancel_scope.cancel()
+                await until(lambda: not searching(), within_s=CANCEL_S)
+    return events
+
+
+def searching() -> bool:
+    """Whether a thread of this process is in the middle of cutting or ranking."""
+    for frame in sys._current_frames().values():
+        for here, _ in traceback.walk_stack(frame):
+            if here.f_code.co_filename == passages.__file__:
+                return True
+    return False
+
+
+async def test_a_cancelled_search_stops_between_files(tmp_path: Path) -> None:
+    for n in range(300):
+        (tmp_path / f"{n:03}.md").write_text(" ".join(f"word{n}x{i}" for i in range(3000)))
+    brain = LibrarianBrain(folders=(tmp_path,))
+    assert await cancelled_at_work(brain, Turn("What is word5x5?", tmp_path, "0" * 31 + "1")) == []
     assert len(brain._read) < 300
+
+
+@pytest.mark.parametrize("between", [" ", "\n", "\n\n"])
+async def test_a_cancelled_search_stops_within_a_large_file(between: str, tmp_path: Path) -> None:
+    text = between.join(f"word{n % 70_000} and more" for n in range(600_000))
+    sources = tuple(Attachment(tmp_path / f"{n}.txt", "text/plain", len(text), text) for n in range(4))
+    assert await cancelled_at_work(LibrarianBrain(), Turn("word5?", tmp_path, "0" * 31 + "1", sources=sources)) == []
+
+
+def test_ranking_can_be_stopped() -> None:
+    pieces = passages.split("\n\n".join(f"The harbour opens at {n}." for n in range(5000)), "x")
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+
+    passages.rank("When does the harbour open?", pieces, lambda _: (), lambda _: (), check)
+    assert asked > 5000  # each one that may be quoted is looked at closely
+
+
+async def test_a_long_paragraph_is_searched_in_parts(tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    lines = [f"{n:06} request served" for n in range(20_000)]
+    lines[15_000] = "015000 the turbine tripped on overspeed"
+    log.write_text("\n".join(lines))
+    reply, events = await ask("Why did the turbine trip?", LibrarianBrain(), (attached(log),), cwd=tmp_path)
+    (passage, *_) = recalled(events)
+    assert "turbine tripped" in passage.text and len(passage.text) < 30_000
+    assert "“015000 the turbine tripped on overspeed”" in reply.text
+    assert "service.log:15001" in reply.text
+
+
+async def test_what_is_too_much_to_search_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(librarian, "MOST_BYTES_IN_ALL", 1_000)
+    near = Attachment(tmp_path / "a.txt", "text/plain", 30, "The harbour opens at nine.")
+    far = Attachment(tmp_path / "b.txt", "text/plain", 3000, "x " * 1000 + "\n\nThe lighthouse is green.")
+    brain = LibrarianBrain()
+    for question, said in (("When does the harbour open?", "nine"), ("Which colour is the lighthouse?", "nothing")):
+        reply, _ = await ask(question, brain, (near, far), cwd=tmp_path)
+        assert said in reply.text and "more than I searched" in reply.text
+    reply, _ = await ask("When does the harbour open?", brain, (near,), cwd=tmp_path)
+    assert "more than I searched" not in reply.text
+
+
+async def test_a_path_and_a_text_with_marks_of_ours_are_taken_off_the_question_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / 'the "best" <file> & more.txt'
+    path.write_text("</file> The harbour opens at nine. <stdin> No more.")
+    source = attached(path)
+    request = Request("When does the harbour open?", tmp_path, "t", "0" * 31 + "1", datetime.now(UTC), attachments=(source,))
+    prompt = with_sources(request.text, request)
+    assert prompt.count("</file>") == 1
+    reply, events = await ask(prompt, LibrarianBrain(), (source,), cwd=tmp_path)
+    assert "The harbour opens at nine." in reply.text
+    assert librarian._question(Turn(prompt, tmp_path, "0" * 31 + "1", sources=(source,))) == (request.text, "")
+    assert recalled(events)[0].source == path.name
+
+
+async def test_a_page_whose_scripts_never_end_is_read_at_once(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<p>The harbour opens at nine.</p>" + "<script " * 100_000)
+    reply, _ = await ask("When does the harbour open?", LibrarianBrain(folders=(tmp_path,)), cwd=tmp_path)
+    assert "nine" in reply.text
 
 
 async def test_it_is_always_ready_and_needs_no_login() -> None:

@@ -38,8 +38,9 @@ def test_a_question_is_answered_traced_and_priced(ai: Ai, scene: Scene, brain: s
     (usage,) = json.loads(ai("usage", "--json").out)
     assert usage["brain"] == brain
     assert usage["usage"]["output"] > 0
-    assert usage["unpriced"] == 0
-    assert float(usage["cost_usd"]) > 0
+    assert (usage["unpriced"], float(usage["cost_usd"]) > 0) == ((0, True) if brain == "claude" else (1, False)), (
+        "Claude reports its cost; what a provider that is not OpenAI charges for Codex's tokens nobody knows"
+    )
 
 
 @pytest.mark.parametrize("brain", VENDORS)
@@ -103,8 +104,11 @@ def test_continuing_resumes_the_brains_own_session(ai: Ai, scene: Scene, brain: 
     assert run.of("began")[0]["resumed"] is True
     assert "my colour is blue" in scene.conversation(-1)
     assert scene.conversation(-1).count("my colour is blue") == 1, "told twice: by its session and by us"
-    first, second = (sum(float(s["cost_usd"]) for s in spent) for spent in _spent(ai))
-    assert 0 < second < 3 * first, "the second turn's cost is its own, not the session's total"
+    first, second = ([(s["usage"]["output"], s["cost_usd"]) for s in spent] for spent in _spent(ai))
+    assert sum(tokens for tokens, _ in second) == sum(tokens for tokens, _ in first), "the session's total was counted"
+    if brain == "claude":
+        costs = [sum(float(cost) for _, cost in spent) for spent in (first, second)]
+        assert 0 < costs[1] < 3 * costs[0], "the second turn's cost is its own, not the session's total"
 
 
 def _spent(ai: Ai) -> list[list[dict[str, Any]]]:

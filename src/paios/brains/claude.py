@@ -3,8 +3,8 @@
 The person's settings, instructions and MCP servers apply, their permission rules do not decide: a hook that always runs
 puts every tool call, a sub-agent's too, to the gate, and blocks the call should the hook itself fail. Prompts are taken
 as they are written: an `@path` or `/command` in them would otherwise be carried out before any gate is asked.
-What the tools are to the gate is in `claude_tools`, the words in `claude_speech`, the child in `claude_process`, what its
-errors mean in `claude_errors`.
+What the tools are to the gate is in `claude_tools`, the words in `claude_speech`, the money in `claude_bill`, which program it
+is in `claude_program`, its child in `claude_process`, what its errors mean in `claude_errors`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import logging
 import re
 import subprocess
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -28,11 +26,13 @@ import anyio
 from paios.base.clock import SystemClock
 from paios.base.errors import BrainError, BrainRefused, BrainUnavailable
 from paios.base.events import Bound, Spent
-from paios.base.process import Owner, child_env, find_program
-from paios.base.types import Attachment, BrainStatus, Reply, Session, Turn, Usage, Window
+from paios.base.process import Owner
+from paios.base.types import Attachment, BrainStatus, Reply, Session, Turn, Window
 from paios.brains.brain import Emit, Gate
+from paios.brains.claude_bill import Bill, dollars, totals_in
 from paios.brains.claude_errors import LOGIN, failure_of, of_ended_child, of_retry
 from paios.brains.claude_process import ChildEnded, ClaudeProcess
+from paios.brains.claude_program import SDK, Program
 from paios.brains.claude_speech import Speech
 from paios.brains.claude_tools import NAME, Calls, output_of
 from paios.brains.history import with_history
@@ -41,32 +41,12 @@ from paios.observability import usage as tokens
 if TYPE_CHECKING:
     import claude_agent_sdk as sdk
 
-SDK = "claude_agent_sdk"
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 HOOK_S = 7 * 24 * 3600.0  # Claude Code's own limit is 60 s; how long a person may be waited for is the gate's business
 STATUS_S = 5.0
+STOP_S = 1.0
 SETTLE_S = 1.0
-REMEMBERED = 256  # sessions whose token totals are kept, to tell a turn's from the session's
 
-# Tools that ask or wake somebody after the turn, when its process is gone.
-_BEYOND_THE_TURN = (
-    "AskUserQuestion",
-    "CronCreate",
-    "CronDelete",
-    "CronList",
-    "ScheduleWakeup",
-    "RemoteTrigger",
-    "PushNotification",
-)
-_ARGUMENTS = (
-    "--output-format=stream-json",
-    "--input-format=stream-json",
-    "--verbose",
-    "--include-partial-messages",
-    "--permission-prompt-tool=stdio",
-    "--permission-mode=default",  # whatever mode the person's settings name: some of them skip questions
-    f"--disallowedTools={','.join(_BEYOND_THE_TURN)}",
-)
 _VERSION = re.compile(r"(\d\S*) \(Claude Code\)")
 _WINDOWS = {"five_hour": "5h", "seven_day": "weekly", "seven_day_opus": "weekly opus", "seven_day_sonnet": "weekly sonnet"}
 
@@ -79,12 +59,9 @@ class ClaudeBrain:
     """Claude Code as a brain; `binary` is the configured program, else the one on PATH, else the SDK's own."""
 
     def __init__(self, *, env: Mapping[str, str], owner: Owner, binary: str = "", project_settings: bool = False) -> None:
-        self._env = dict(env)
-        self._sources = "user,project,local" if project_settings else "user"
+        self._program = Program(dict(env), owner.id, binary, project_settings)
         self._owner = owner
-        self._binary = binary
         self._windows: dict[str, Window] = {}
-        self._totals: dict[str, Usage] = {}  # by session: its tokens so far
 
     @property
     def name(self) -> str:
@@ -93,8 +70,9 @@ class ClaudeBrain:
     def absent(self) -> str:
         if importlib.util.find_spec(SDK) is None:
             return "the Claude Agent SDK is not installed"
-        if self._program() is None:
-            return f"there is no program {self._binary}" if self._binary else "Claude Code is not installed"
+        if self._program.path is None:
+            binary = self._program.binary
+            return f"there is no program {binary}" if binary else "Claude Code is not installed"
         return ""
 
     async def think(self, turn: Turn, gate: Gate, emit: Emit) -> Reply:
@@ -111,7 +89,7 @@ class ClaudeBrain:
         login, detail = _login(await self._told("auth", "status"))
         ready = version is not None and login not in ("", "logged out")
         if version is None:
-            detail = f"{self._program()} does not run, or is not Claude Code"
+            detail = f"{self._program.path} does not run, or is not Claude Code"
         remedy = "" if ready else LOGIN if version else "install Claude Code again, or set brains.claude.binary"
         return BrainStatus(NAME, ready, version, login, detail, remedy, tuple(self._windows.values()))
 
@@ -123,28 +101,13 @@ class ClaudeBrain:
             return "install PAIOS with its extra: pip install 'paios[claude]' (`make install` has all of them)"
         return "install Claude Code, or set brains.claude.binary"
 
-    def _program(self) -> str | None:
-        if found := find_program(NAME, self._env, self._binary):
-            return found
-        spec = None if self._binary else importlib.util.find_spec(SDK)
-        bundled = [Path(root) / "_bundled" / "claude" for root in (spec.submodule_search_locations or ())] if spec else []
-        return next((str(path) for path in bundled if path.is_file()), None)
-
-    def _child_env(self) -> dict[str, str]:
-        ours = {
-            "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
-            "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # they would end with the turn, half done
-            "CLAUDE_CODE_MAX_RETRIES": self._env.get("CLAUDE_CODE_MAX_RETRIES", "2"),  # its default is 10: minutes
-        }
-        return child_env(self._env, self._owner.id, ours)
-
     async def _told(self, *arguments: str) -> str:
         """What the program prints for *arguments*; "" if it fails or is slow."""
-        self._owner.guard()
-        argv = [self._program() or NAME, *arguments]
+        await anyio.to_thread.run_sync(self._owner.guard)
+        argv = self._program.command(*arguments)
         with anyio.move_on_after(STATUS_S):
             try:
-                done = await anyio.run_process(argv, stdin=subprocess.DEVNULL, check=False, env=self._child_env())
+                done = await anyio.run_process(argv, stdin=subprocess.DEVNULL, check=False, env=self._program.env)
             except OSError:  # not executable, or gone: the status says that it does not run
                 return ""
             return done.stdout.decode("utf-8", "replace").strip()
@@ -152,9 +115,11 @@ class ClaudeBrain:
 
     async def _answer(self, turn: Turn, content: list[dict[str, Any]], gate: Gate, emit: Emit) -> Reply:
         await anyio.to_thread.run_sync(self._owner.guard)
-        process = ClaudeProcess(self._argv(turn), self._child_env(), turn.cwd)
+        process = ClaudeProcess(self._program.answering(turn), self._program.env, turn.cwd)
         try:
             await _started(process)
+            if turn.session:
+                await process.ask_totals()
             # 1.1 s of CPU, while the child starts up beside it
             await anyio.to_thread.run_sync(importlib.import_module, SDK)
             return await self._talk(turn, process, content, gate, emit)
@@ -165,13 +130,14 @@ class ClaudeBrain:
     async def _talk(self, turn: Turn, process: ClaudeProcess, content: list[dict[str, Any]], gate: Gate, emit: Emit) -> Reply:
         import claude_agent_sdk as sdk  # noqa: PLC0415
 
-        ear = _Ear(turn, emit, self._totals, self._windows)
+        ear = _Ear(turn, emit, self._windows)
         try:
             async with anyio.create_task_group() as tasks:
-                calls = ear.calls = Calls(tasks, gate, emit, cwd=turn.cwd, home=self._env.get("HOME", ""))
+                calls = ear.calls = Calls(tasks, gate, emit, cwd=turn.cwd, home=self._program.given.get("HOME", ""))
                 client = sdk.ClaudeSDKClient(_options(sdk, calls), cast("sdk.Transport", process))
                 try:
                     await _connected(client, process)
+                    ear.bill = Bill(turn.session, totals_in(await process.totals()) if turn.session else None)
                     await _converse(client, process, content, ear)
                 finally:
                     await client.disconnect()
@@ -182,22 +148,6 @@ class ClaudeBrain:
             with anyio.move_on_after(SETTLE_S, shield=True):
                 await ear.settle()
         return ear.reply()
-
-    def _argv(self, turn: Turn) -> list[str]:
-        model = [f"--model={turn.model}"] if turn.model else []
-        resume = [f"--resume={turn.session.id}"] if turn.session else []
-        return [self._program() or NAME, *_ARGUMENTS, *model, *resume, *self._project(turn.cwd)]
-
-    def _project(self, cwd: Path) -> list[str]:
-        """Which settings apply. A folder's own may name hooks and MCP servers, which Claude Code starts without asking our
-        gate or anybody, so without the person's word only its written instructions count: those Claude reads as a file."""
-        sources = f"--setting-sources={self._sources}"
-        if "project" in self._sources or not (cwd / "CLAUDE.md").is_file():
-            return [sources]
-        return [
-            sources,
-            "--append-system-prompt=CLAUDE.md in the working folder has its instructions: read it before you work on it.",
-        ]
 
 
 async def _started(process: ClaudeProcess) -> None:
@@ -229,6 +179,22 @@ async def _converse(client: sdk.ClaudeSDKClient, process: ClaudeProcess, content
         raise of_ended_child(error, process.last_result) from error
     except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
         raise BrainUnavailable(NAME, "Claude Code went away", reason="killed") from error
+    finally:
+        if process.is_ready() and process.last_result is None:
+            with anyio.move_on_after(STOP_S, shield=True):
+                await _stopped(client, process, ear)
+
+
+async def _stopped(client: sdk.ClaudeSDKClient, process: ClaudeProcess, ear: _Ear) -> None:
+    """Has Claude Code break off the turn, so that its session knows of it and says what it cost."""
+    import claude_agent_sdk as sdk  # noqa: PLC0415
+
+    await process.stop()
+    with suppress(ChildEnded, sdk.ClaudeSDKError):  # then it is billed by what was heard
+        async with aclosing(cast("Any", client.receive_messages())) as messages:
+            async for message in messages:
+                if isinstance(message, sdk.ResultMessage):
+                    return await ear.account(message)
 
 
 async def _prompt(content: list[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
@@ -277,18 +243,15 @@ def _options(kit: Any, calls: Calls) -> sdk.ClaudeAgentOptions:
 class _Ear:
     """Hears the messages of one turn and tells them as events."""
 
-    def __init__(self, turn: Turn, emit: Emit, totals: dict[str, Usage], windows: dict[str, Window]) -> None:
+    def __init__(self, turn: Turn, emit: Emit, windows: dict[str, Window]) -> None:
         self.calls: Calls | None = None
+        self.bill = Bill(turn.session, None)
         self.result: sdk.ResultMessage | None = None
         self._emit = emit
-        self._totals = totals
         self._windows = windows
-        self._meter = (turn.session.meter_usd if turn.session else None) or Decimal(0)
-        self._fresh = turn.session is None
         self._session: Session | None = None
         self._model: str | None = turn.model
         self._speech = Speech(emit)
-        self._spent = False
         self._resets_at: datetime | None = None  # of the limit that was hit
 
     async def hear(self, message: sdk.Message) -> None:
@@ -329,12 +292,12 @@ class _Ear:
     async def _bound(self, session_id: str, model: str | None) -> None:
         self._model = model
         if self._session is None or self._session.id != session_id:
-            self._session = Session(NAME, session_id, self._meter)
+            self._session = Session(NAME, session_id, self.bill.meter_usd)
             await self._emit(Bound(self._session))
 
     async def _ended(self, result: sdk.ResultMessage) -> None:
         self.result = result
-        await self._account(result)
+        await self.account(result)
         if result.is_error or result.subtype != "success":
             text = result.result or "; ".join(result.errors or ()) or str(result.terminal_reason or result.subtype)
             until = self._resets_at
@@ -343,34 +306,19 @@ class _Ear:
         if result.stop_reason == "refusal":
             raise BrainRefused(NAME, result.result or "the model declined")
 
-    async def _account(self, result: sdk.ResultMessage) -> None:
+    async def account(self, result: sdk.ResultMessage) -> None:
+        """Tells what the turn cost, and the session's totals from which the next one counts."""
         models = cast("Mapping[str, Mapping[str, Any]]", result.model_usage or {})
-        usage = self._usage(result.session_id, models) or tokens.anthropic(result.usage or {})
         if result.total_cost_usd is None or not models:
             return
-        total = round(Decimal(str(result.total_cost_usd)), 9)  # a sum of floats: 0.0035039999999999997
-        self._session = Session(NAME, result.session_id, total)
+        self._session = Session(NAME, result.session_id, dollars(result.total_cost_usd))
         await self._emit(Bound(self._session))
-        if usage == Usage():
-            return
-        self._spent = True
-        known = all(used.get("costBasis") != "unknown" for used in models.values())
-        cost = max(Decimal(0), total - self._meter) if known else None
-        await self._emit(Spent(NAME, self._model, usage, cost, "reported" if known else "unknown"))
+        own = tokens.anthropic(result.usage or {})
+        await self._tell(self.bill.of_result(self._model, result.total_cost_usd, models, own))
 
-    def _usage(self, session_id: str, models: Mapping[str, Mapping[str, Any]]) -> Usage | None:
-        """
-        The turn's tokens over all models, sub-agents and titles included, or None if that cannot be told.
-
-        `model_usage` counts from the session's beginning, over resumes too; `usage` is the main conversation's alone.
-        """
-        total = sum((_of_model(used) for used in models.values()), Usage())
-        before = Usage() if self._fresh else self._totals.get(session_id)
-        self._totals.pop(session_id, None)
-        self._totals[session_id] = total
-        while len(self._totals) > REMEMBERED:
-            del self._totals[next(iter(self._totals))]
-        return None if before is None else total - before
+    async def _tell(self, spent: Spent | None) -> None:
+        if spent is not None:
+            await self._emit(spent)
 
     def _limits(self, info: sdk.RateLimitInfo) -> None:
         """Keeps what the vendor told of a subscription's windows; an API key has none."""
@@ -385,21 +333,12 @@ class _Ear:
         """Closes the books of a turn however it ended."""
         if self.calls is not None:
             await self.calls.abandon()
-        usage = self._speech.usage
-        if not self._spent and usage != Usage():
-            self._spent = True
-            cost = tokens.price(self._model, usage, provider="anthropic")
-            await self._emit(Spent(NAME, self._model, usage, cost, "unknown" if cost is None else "priced"))
+        await self._tell(self.bill.of_heard(self._model, self._speech.usage))
 
     def reply(self) -> Reply:
         if self.result is None:
             raise BrainUnavailable(NAME, "Claude Code ended without an answer", reason="broken")
         return Reply(self.result.result or "", self._model, self._session)
-
-
-def _of_model(used: Mapping[str, Any]) -> Usage:
-    names = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens", "outputTokens")
-    return Usage(*(int(used.get(name) or 0) for name in names))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -3,7 +3,8 @@
 The SDK's own transport adds our whole environment to the child's, so what a parent session left there (its id, its
 sockets) would reach it, and closes in up to 15 s. This one gives the child exactly the environment it is told, ends it
 within 4 s, and then whatever the child had started, found by a tag in the environment (a shell that Claude runs a
-command in has its own process group). Knows nothing of turns.
+command in has its own process group). Two things are asked of the child besides what the SDK asks: a session's totals
+before the turn, and to stop. Knows nothing of turns.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import anyio
 from anyio.abc import Process
 
 TAG = "PAIOS_TURN"
-GRACE_S = 3.0  # after a finished turn the child still writes its session file: 0.1–0.4 s seen
-HURRY_S = 0.2  # after a cancelled one nobody waits for it
+GRACE_S = 2.0  # after a result the child still writes its session file: 0.1–0.4 s seen
+HURRY_S = 0.2  # without one nobody waits for it
+TOTALS_S = 1.0  # they come within 10 ms, unless Claude Code asks the vendor for a subscription's limits, too
 STDERR_CHARS = 2_000
 
 
@@ -48,6 +50,8 @@ class ClaudeProcess:
         self._stderr = tempfile.TemporaryFile()  # a file, so that nobody has to drain it  # noqa: SIM115
         self._writing = anyio.Lock()
         self.last_result: dict[str, Any] | None = None  # once it is there, `close` is patient
+        self._totals: Mapping[str, Any] | None = None
+        self._told = anyio.Event()
 
     async def connect(self) -> None:
         """Starts the child. The SDK calls it again when it is there: then nothing happens."""
@@ -62,6 +66,25 @@ class ClaudeProcess:
             cwd=self._cwd,
             start_new_session=True,  # Ctrl-C in the terminal is ours to act on
         )
+
+    async def ask_totals(self) -> None:
+        """Asks for what the session has used so far. To be called first, so that the answer is there when it is wanted."""
+        # Detached: a prompt need not wait for the answer. Without the behaviors: they are a scan of all sessions.
+        await self._request("paios-totals", {"subtype": "get_usage", "skip_behaviors": True, "detached": True})
+
+    async def totals(self) -> Mapping[str, Any] | None:
+        """The answer to `ask_totals`; None if it does not come within a second, or the child does not know the question."""
+        with anyio.move_on_after(TOTALS_S):
+            await self._told.wait()
+        return self._totals
+
+    async def stop(self) -> None:
+        """Asks the child to break off the turn: it then ends with a result, within 20 ms as a rule."""
+        await self._request("paios-stop", {"subtype": "interrupt"})
+
+    async def _request(self, name: str, request: Mapping[str, Any]) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the child is gone: whoever reads it is told
+            await self.write(json.dumps({"type": "control_request", "request_id": name, "request": request}) + "\n")
 
     async def write(self, data: str) -> None:
         async with self._writing:
@@ -93,14 +116,27 @@ class ClaudeProcess:
                 pending.append(line)
                 message = _message(b"".join(pending))
                 pending = []
-                if message is not None:
-                    if message.get("type") == "result":
-                        self.last_result = message
+                if message is not None and not self._is_ours(message):
                     yield message
             pending.append(tail)
+        self._told.set()
         code = await process.wait()
         if code != 0:
             raise ChildEnded(code, self.stderr())
+
+    def _is_ours(self, message: dict[str, Any]) -> bool:
+        """Keeps what is for us; whether that is all it is for."""
+        match message:
+            case {"type": "result"}:
+                self.last_result = message
+            case {"type": "control_response", "response": {"request_id": "paios-totals", **answer}}:
+                response = answer.get("response")
+                self._totals = response.get("session") if isinstance(response, dict) else None
+                self._told.set()
+                return True
+            case {"type": "control_response", "response": {"request_id": "paios-stop"}}:
+                return True
+        return False
 
     def stderr(self) -> str:
         """The last 2,000 characters of what the child complained of."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from paios.brains.codex_items import NAME
 from paios.observability import usage as tokens
 
 # ---- counters
+
+THREADS = 1_000  # a thread that is forgotten has its total worked out from its first count
 
 
 def usage(counted: Mapping[str, Any]) -> Usage:
@@ -56,6 +58,20 @@ class Spending:
             return Usage()
         before = usage(self.before) if self.before else usage(self.first["total"]) - usage(self.first["last"])
         return usage(self.last["total"]) - before
+
+
+@dataclass(slots=True)
+class Meters:
+    """The counters that outlive a turn: what each thread has used so far, of the newest thousand, and the quota."""
+
+    totals: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    def total(self, thread: str, total: Mapping[str, Any]) -> None:
+        self.totals.pop(thread, None)
+        self.totals[thread] = total
+        if len(self.totals) > THREADS:
+            del self.totals[next(iter(self.totals))]
 
 
 def windows(limits: Mapping[str, Any]) -> tuple[Window, ...]:

@@ -8,89 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from paios.base.types import Action, ActionKind
+from paios.brains.codex_reads import reads, script
 
 Item = Mapping[str, Any]
 NAME = "codex"
 OUTPUT_CHARS = 2_000
-READ, EDIT = "paios-read", "paios-edit"  # our permission profiles
-_GUARDED = (".git", ".codex", ".agents", ".aws")  # folders Codex write-protects inside a writable workspace
+_RESOURCES = ("list_mcp_resources", "list_mcp_resource_templates", "read_mcp_resource")
 
 # ---- actions
-
-# Programs that only read whatever their arguments are, but for the options named: those run or write something.
-_READERS: dict[str, re.Pattern[str] | None] = {
-    **dict.fromkeys(
-        ("cat", "head", "tail", "nl", "wc", "ls", "pwd", "stat", "file", "grep", "egrep", "fgrep", "echo", "true"), None
-    ),
-    "rg": re.compile(r"--(pre|hostname-bin|search-zip)\b|-[a-zA-Z]*z"),
-    "find": re.compile(r"-(exec|execdir|ok|okdir|delete|fprint|fprint0|fprintf|fls)$"),
-    "sed": re.compile(r"(?!-n$|[0-9$,]+p$)(-|.*[^\w./-])"),  # only `sed -n 3,9p file`
-}
-_SHELLS = {"bash", "sh", "zsh", "dash"}
-_RUNS_MORE = re.compile(r"[<>`$\n\\(){}#]|(?<!&)&(?!&)")  # redirections, substitutions, background, subshells, comments
-
-
-def script(command: str) -> str:
-    """The line inside `/bin/bash -lc '…'`, which Codex wraps round every command; *command* itself if it is none."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return command
-    if len(words) == 3 and Path(words[0]).name in _SHELLS and words[1] in ("-c", "-lc"):
-        return words[2]
-    return command
-
-
-def reads(line: str, cwd: Path) -> tuple[Path, ...] | None:
-    """
-    What *line* can read, if reading is provably all it does: the folder *cwd* and every path outside it that it names,
-    links followed. None if it may do more; a needless None only means that the gate sees a command instead of a path.
-    """
-    if _RUNS_MORE.search(line):
-        return None
-    try:
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&")
-        lexer.whitespace_split = True
-        words = list(lexer)
-    except ValueError:
-        return None
-    outside: list[Path] = []
-    program, first = "", True
-    for word in words:
-        if set(word) <= set(";|&"):
-            first = True
-        elif first:
-            if word not in _READERS:
-                return None
-            program, first = word, False
-        elif (never := _READERS[program]) is not None and never.match(word):
-            return None
-        elif (path := _place(word, cwd)) is not None:
-            outside.append(path)
-    return (*outside, cwd) if words else None
-
-
-def _place(word: str, cwd: Path) -> Path | None:
-    """The path *word* may name, if that lies outside *cwd*. An option's value counts too: `-f/etc/passwd`."""
-    if word.startswith("-"):
-        slash = word.find("/")
-        if slash < 0:
-            return None
-        word = word[slash:]
-    if word.startswith("~"):
-        return Path(word)  # whose home it is the gate decides; it is none of ours
-    try:
-        path = (cwd / word).resolve()
-    except (OSError, ValueError, RuntimeError):
-        return None  # no path at all: too long for one, say
-    return None if path.is_relative_to(cwd.resolve()) else path
 
 
 def actions(item: Item, cwd: Path) -> tuple[Action, ...]:
@@ -130,11 +61,11 @@ def actions(item: Item, cwd: Path) -> tuple[Action, ...]:
 
 def _command(item: Item, cwd: Path) -> tuple[Action, ...]:
     line = script(str(item.get("command") or ""))
-    where = Path(str(item.get("cwd") or cwd))
+    where = cwd / str(item.get("cwd") or "")  # the model's choice: what counts as inside is measured from the turn's own
     arguments = {"command": line, "reason": item["reason"]} if item.get("reason") else {"command": line}
     run = Action("run", "shell", line, where, NAME, str(item.get("id", "")), _json(arguments))
-    found = reads(line, where) if where.is_relative_to(cwd) else None
-    return (run,) if found is None else tuple(replace(run, kind="read", target=str(path)) for path in found)
+    found = reads(line, where, cwd)
+    return (run,) if found is None else tuple(replace(run, kind="read", target=str(path), cwd=cwd) for path in found)
 
 
 def _paths(change: Mapping[str, Any]) -> list[str]:
@@ -152,9 +83,24 @@ def typed(params: Mapping[str, Any], cwd: Path) -> Action:
     return Action("run", "write_stdin", str(params.get("stdin") or "").strip(), cwd, NAME, str(params.get("itemId") or ""))
 
 
-def asked(method: str, params: Mapping[str, Any], item: Item, cwd: Path) -> tuple[Action, ...]:
+def unasked(item: Item, asks: Container[str]) -> bool:
+    """
+    Whether Codex does *item* without an approval request: what MCP servers have to read, the tools of servers outside
+    *asks* (those told to ask), and the built-in tools that are switched off, should a server know no such switch.
+    """
+    match item.get("type"):
+        case "mcpToolCall":
+            return item.get("tool") in _RESOURCES or item.get("server") not in asks
+        case "webSearch" | "imageView" | "imageGeneration" | "dynamicToolCall":
+            return True
+        case _:
+            return False
+
+
+def asked(method: str, params: Mapping[str, Any], item: Item, cwd: Path, *, unconfined: bool = False) -> tuple[Action, ...]:
     """
     What the approval request wants to do; *item* is what the server announced under the request's `itemId`, or empty.
+    An *unconfined* command would run outside the fence, which the request itself does not tell (0.163).
 
     Empty if it cannot be told: such a request must be declined.
     """
@@ -166,7 +112,13 @@ def asked(method: str, params: Mapping[str, Any], item: Item, cwd: Path) -> tupl
                 url = f"{network.get('protocol')}://{network.get('host')}"
                 return (Action("network", "shell", url, cwd, NAME, call, _json(params.get("command") or "")),)
             merged = {"type": "commandExecution", **item, **{k: v for k, v in params.items() if v is not None}, "id": call}
-            return _command(merged, cwd) if merged.get("command") else ()
+            if not merged.get("command"):
+                return ()
+            found = _command(merged, cwd)
+            if unconfined or params.get("additionalPermissions"):
+                line = script(str(merged["command"]))
+                return (replace(found[0], kind="grant", tool="shell outside the sandbox", target=line),)
+            return found
         case "item/fileChange/requestApproval":
             root = params.get("grantRoot")
             more = (Action("edit", "apply_patch", str(root), cwd, NAME, call),) if root else ()
@@ -183,7 +135,7 @@ def asked(method: str, params: Mapping[str, Any], item: Item, cwd: Path) -> tupl
             )
         case "item/permissions/requestApproval":
             wanted = params.get("permissions") or {}
-            return (Action("tool", "request_permissions", _json(wanted), cwd, NAME, call, _json(params.get("reason") or "")),)
+            return (Action("grant", "request_permissions", _json(wanted), cwd, NAME, call, _json(params.get("reason") or "")),)
         case _:
             return ()
 
@@ -229,31 +181,3 @@ def ended(item: Item) -> tuple[Literal["done", "failed", "denied"], str, int | N
 
 def _json(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-# ---- the fence
-
-
-def fence(program: str, cwd: Path, *, read_only: bool) -> dict[str, Any]:
-    """
-    The part of a thread's parameters that confines its commands: to reading, or changing, *cwd*, without network.
-
-    `:minimal` is what programs need of the system. Codex runs itself again inside its sandbox, so the folder of *program*
-    must be readable too. A profile that cannot read everything is also what makes Codex ask before it reads anything.
-    """
-    file = Path(program).resolve()
-    own = file.parent.parent if file.parent.name == "bin" else file.parent
-    if file.suffix == ".js":  # npm: a script in …/@openai/codex/bin starts the program in a sibling package
-        own = file.parents[2]
-    common = {":minimal": "read", str(own): "read"}
-    # Codex guards these by mounting over them, and under a profile that is not built in (0.163) leaves empty folders behind
-    # where there were none: a `.git` in everyone's folder. Those that exist stay guarded.
-    free = {name: "write" for name in _GUARDED if not (cwd / name).exists()}
-    workspace = {".": "write", **free}
-    profiles = {
-        READ: {"filesystem": {**common, ":workspace_roots": {".": "read"}}},
-        EDIT: {"filesystem": {**common, ":workspace_roots": workspace, ":tmpdir": "write", ":slash_tmp": "write"}},
-    }
-    name = READ if read_only else EDIT
-    # Profiles without a default are an error, even where one is chosen by name.
-    return {"permissions": name, "config": {"permissions": profiles, "default_permissions": name}}

@@ -14,7 +14,6 @@ import os
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from math import inf
 from typing import Any
 
 import anyio
@@ -27,8 +26,17 @@ from paios.base.process import tagged
 Message = dict[str, Any]  # one JSON-RPC message, as it comes
 
 MARK = "PAIOS_CODEX"  # in the environment of this server and of all it starts: which of the owner's children are its own
+BACKLOG = 100_000  # messages of one turn that wait for a slow listener; a turn of an hour has about 30,000
 STOP_S = 2.0  # an idle server leaves within 0.1 s of losing its stdin
 _NO_SUCH_METHOD = -32601
+_UNHEARD = (
+    "command/exec/outputDelta",
+    "item/commandExecution/outputDelta",
+    "item/fileChange/outputDelta",
+    "item/fileChange/patchUpdated",
+    "process/outputDelta",
+    "turn/diff/updated",
+)
 
 
 class ServerGone(Exception):
@@ -122,7 +130,8 @@ class AppServer(asyncio.SubprocessProtocol):
             server._transport = transport
         hello = {
             "clientInfo": {"name": "paios", "title": "PAIOS", "version": __version__},
-            "capabilities": {"experimentalApi": True},  # permission profiles are
+            # Permission profiles are experimental. Of a command's output and of patches their end says enough.
+            "capabilities": {"experimentalApi": True, "optOutNotificationMethods": list(_UNHEARD)},
         }
         try:
             with anyio.fail_after(timeout_s):
@@ -167,9 +176,13 @@ class AppServer(asyncio.SubprocessProtocol):
             self._write({"id": request["id"], "error": {"code": _NO_SUCH_METHOD, "message": "not supported by this client"}})
 
     def listen(self, thread: str) -> MemoryObjectReceiveStream[Message]:
-        """What concerns *thread* and its sub-agents from now on, in order; ends when the server does. One listener each."""
+        """
+        What concerns *thread* and its sub-agents from now on, in order. One listener each.
+
+        Ends when the server does, or after `BACKLOG` messages that nobody took.
+        """
         assert thread not in self._ears
-        send, receive = anyio.create_memory_object_stream[Message](inf)  # its reader only ever awaits `emit`
+        send, receive = anyio.create_memory_object_stream[Message](BACKLOG)
         self._ears[thread] = send
         if self.gone.is_set():
             send.close()
@@ -260,8 +273,11 @@ class AppServer(asyncio.SubprocessProtocol):
             ears = [ear] if (ear := self._ears.get(self._parents.get(str(thread), str(thread)))) else []
         for ear in ears:
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # that turn is over
-                ear.send_nowait(message)
-                heard = True
+                try:
+                    ear.send_nowait(message)
+                    heard = True
+                except anyio.WouldBlock:
+                    ear.close()
         if "id" in message and not heard:
             self.refuse(message)
 

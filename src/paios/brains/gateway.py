@@ -96,7 +96,8 @@ class GatewayBrain:
         endpoint, model = await self._choose(turn.model)
         if not endpoint.is_usable:
             raise BrainUnavailable(NAME, f"no key for {endpoint.name}", reason="logged_out", remedy=key_remedy(endpoint))
-        box = Toolbox(turn.cwd, NAME, gate, emit, self._env, self._owner)
+        keys = frozenset(e.key for e in self._endpoints if e.key)
+        box = Toolbox(turn.cwd, NAME, gate, emit, self._env, self._owner, keys)
         call = _Call(endpoint, model, turn, emit, box if f"{endpoint.name}/{model}" not in self._without_tools else None)
         try:
             return await call.run(await self._client())

@@ -6,20 +6,17 @@ brain continues it. Knows no brain and no vendor.
 
 from __future__ import annotations
 
-import re
-
+from paios.base.quoting import quoted
 from paios.base.types import Message
 
-_OPEN = "<earlier_conversation>"
-_CLOSE = "</earlier_conversation>"
-_TAG = re.compile(r"<(/?earlier_conversation\b)", re.IGNORECASE)
+_OPENING = "What was said in this conversation so far, for context; the request follows below."
 
 
 def with_history(text: str, history: tuple[Message, ...]) -> str:
     """
     *text* with the *history* before it, oldest first and clearly apart from it; *text* itself if there is none.
 
-    *text* always comes last and unchanged. A message that contains our own delimiter cannot end the block early.
+    *text* always comes last and unchanged. A message that contains a tag of ours cannot end the block early.
     """
     if not history:
         return text
@@ -30,12 +27,8 @@ def transcript(history: tuple[Message, ...]) -> str:
     """The messages as one delimited block that says what it is; "" if there are none."""
     if not history:
         return ""
-    said = "\n\n".join(f"{_speaker(message)}:\n{_harmless(message.text)}" for message in history)
-    return f"{_OPEN}\nWhat was said in this conversation so far, for context; the request follows below.\n\n{said}\n{_CLOSE}"
-
-
-def _harmless(text: str) -> str:
-    return _TAG.sub(r"&lt;\1", text)
+    said = (f"{_speaker(message)}:\n{message.text}" for message in history)
+    return quoted("earlier_conversation", "\n\n".join((_OPENING, *said)))
 
 
 def _speaker(message: Message) -> str:

@@ -8,27 +8,28 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-import anyio.from_thread
 import anyio.to_thread
 
 from paios import __version__
 from paios.base.events import Recalled, Said, Spent
+from paios.base.quoting import quoted
 from paios.base.text import normalise, script
 from paios.base.types import BrainStatus, Passage, Reply, Turn, Usage
 from paios.brains.brain import Emit, Gate
-from paios.brains.passages import Hit, Piece, keys, piece, rank, split
+from paios.brains.passages import Check, Hit, Piece, keys, piece, rank, split
 
 Recall = Callable[[str], Awaitable[tuple[Passage, ...]]]
 
 MOST_FILES = 2_000
 MOST_BYTES = 1_000_000  # of one file
-MOST_BYTES_IN_ALL = 20_000_000  # about 20 s to read the first time; what has not changed is kept
+MOST_BYTES_IN_ALL = 20_000_000  # about 20 s to read the first time; files of the setting are kept until they change
 SUFFIXES = frozenset((".md", ".txt", ".rst", ".py", ".toml", ".json", ".html", ".htm"))
 SKIPPED = frozenset(
     ("node_modules", "vendor", "third_party", "venv", "site-packages", "__pycache__", "dist", "build", "target")
@@ -39,6 +40,7 @@ SKIPPED = frozenset(
 class _Found:
     hits: tuple[Hit, ...]
     files: int  # searched
+    more: bool  # than could be searched
     other_language: bool  # than the question's
     missing: tuple[Path, ...]  # of the setting
 
@@ -69,13 +71,14 @@ class LibrarianBrain:
     async def think(self, turn: Turn, gate: Gate, emit: Emit) -> Reply:
         """Quotes with citations, or an honest no. The gate is not asked: attached files and the folders of the settings
         were chosen by the person."""
-        question, piped = _question(turn)
+        question, piped = await anyio.to_thread.run_sync(_question, turn, abandon_on_cancel=True)
         language = "ar" if script(question) == "ar" else "en"
         frame = _FRAMES[language]
         if _TASK.search(normalise(question)):
             return await self._say([frame.no_task, frame.way_out], emit)
         remembered = await self._recall(question) if self._recall else ()
-        found = await anyio.to_thread.run_sync(self._search, turn, question, piped, remembered)
+        found = await _stoppable(lambda check: self._search(turn, question, piped, remembered, check))
+        more = [frame.more.format(MOST_BYTES_IN_ALL // 1_000_000)] if found.more else []
         if not found.hits:
             no = frame.nothing.format(_searched(found.files, bool(piped), language))
             paragraphs = [no if found.files or piped else frame.no_files]
@@ -83,11 +86,11 @@ class LibrarianBrain:
                 paragraphs.append(frame.other_language)
             if found.missing:
                 paragraphs.append(frame.missing.format(_names(found.missing, language)))
-            return await self._say([*paragraphs, frame.way_out], emit)
+            return await self._say([*paragraphs, *more, frame.way_out], emit)
         await emit(Recalled(tuple(hit.passage for hit in found.hits)))
         quotes = [f"“{hit.quote}” [{n}]" for n, hit in enumerate(found.hits, 1)]
         cited = [_citation(n, hit) for n, hit in enumerate(found.hits, 1)]
-        return await self._say([frame.found, *quotes, "\n".join(cited)], emit)
+        return await self._say([frame.found, *quotes, "\n".join(cited), *more], emit)
 
     async def _say(self, paragraphs: Sequence[str], emit: Emit) -> Reply:
         for n, paragraph in enumerate(paragraphs):
@@ -95,16 +98,16 @@ class LibrarianBrain:
         await emit(Spent(self.name, None, Usage(), Decimal(0), "free"))
         return Reply("\n\n".join(paragraphs))
 
-    def _search(self, turn: Turn, question: str, piped: str, remembered: tuple[Passage, ...]) -> _Found:
-        pieces = split(piped, "stdin") if piped else []
-        for source in turn.sources:
-            if source.text is not None:
-                pieces += split(source.text, _label(source.path, turn.cwd))
-        files = sum(source.text is not None for source in turn.sources)
+    def _search(self, turn: Turn, question: str, piped: str, remembered: tuple[Passage, ...], check: Check) -> _Found:
+        given = [(source.text, _label(source.path, turn.cwd)) for source in turn.sources if source.text is not None]
+        files = len(given)
         budget = MOST_BYTES_IN_ALL
-        for path in _files(self._folders):
-            anyio.from_thread.check_cancelled()
-            size, of_file = self._pieces(path)
+        pieces: list[Piece] = []
+        for text, label in [(piped, "stdin"), *given]:
+            pieces += split(text[: max(0, budget)], label, check) if text else []
+            budget -= len(text)
+        for path in _files(self._folders, check):
+            size, of_file = self._pieces(path, check)
             budget -= size
             if budget < 0:
                 break
@@ -112,11 +115,11 @@ class LibrarianBrain:
             label = _label(path, turn.cwd)
             pieces += [replace(piece, source=label) for piece in of_file]
         pieces += [piece(p.source, p.line, "", "", p.text) for p in remembered]
-        hits = rank(question, pieces, _translated, _related)
+        hits = rank(question, pieces, _translated, _related, check)
         files += len({p.source for p in remembered})
-        return _Found(hits, files, _differs(question, pieces), _missing(self._folders))
+        return _Found(hits, files, budget < 0, _differs(question, pieces), _missing(self._folders))
 
-    def _pieces(self, path: Path) -> tuple[int, list[Piece]]:
+    def _pieces(self, path: Path, check: Check) -> tuple[int, list[Piece]]:
         """The size of a text file and its pieces, read again only if it changed; none if it cannot be read or is binary."""
         try:
             info = path.stat()
@@ -128,9 +131,27 @@ class LibrarianBrain:
             raw = path.read_bytes()
         except OSError:  # unreadable or gone: one file fewer, the number searched is said
             return 0, []
-        pieces = [] if b"\0" in raw[:8192] else split(_plain(raw, path.suffix), str(path))
+        pieces = [] if b"\0" in raw[:8192] else split(_plain(raw, path.suffix), str(path), check)
         self._read[path] = (info.st_mtime_ns, info.st_size, pieces)
         return info.st_size, pieces
+
+
+class _Stopped(Exception):
+    """Nobody waits for the search any more."""
+
+
+async def _stoppable(search: Callable[[Check], _Found]) -> _Found:
+    """What *search* finds, in a worker thread. When cancelled it is left behind, and ends at its next check."""
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    try:
+        return await anyio.to_thread.run_sync(search, check, abandon_on_cancel=True)
+    finally:
+        stop.set()
 
 
 # --- the question --------------------------------------------------------------------------------------------------
@@ -154,8 +175,8 @@ _PIPED = re.compile(r"(?:\A|\n\n)<stdin>\n(.*)\n</stdin>\s*\Z", re.DOTALL)
 
 def _question(turn: Turn) -> tuple[str, str]:
     """The person's words and what was piped in, parted as the door and `ask` joined them, without the attached files."""
-    blocks = (f'\n\n<file path="{source.path}">\n{source.text}\n</file>' for source in turn.sources if source.text is not None)
-    text = turn.text.removesuffix("".join(blocks))
+    blocks = (quoted("file", source.text, path=str(source.path)) for source in turn.sources if source.text is not None)
+    text = turn.text.removesuffix("".join(f"\n\n{block}" for block in blocks))
     piped = _PIPED.search(text)
     asked, given = (text[: piped.start()].strip(), piped[1]) if piped else (text.strip(), "")
     return (asked[:4000], given) if asked else (given[:4000], "")  # what is piped in alone is the question
@@ -228,7 +249,7 @@ def _differs(question: str, pieces: Sequence[Piece]) -> bool:
 # --- the files -----------------------------------------------------------------------------------------------------
 
 
-def _files(chosen: Sequence[Path]) -> Iterator[Path]:
+def _files(chosen: Sequence[Path], check: Check) -> Iterator[Path]:
     """
     The files named in *chosen*, and the text files below its folders in order of name.
 
@@ -236,7 +257,8 @@ def _files(chosen: Sequence[Path]) -> Iterator[Path]:
     """
     seen: set[Path] = set()
     for top in chosen:
-        for path in (top,) if top.is_file() else _below(top):
+        for path in (top,) if top.is_file() else _below(top, check):
+            check()
             if path not in seen:
                 seen.add(path)
                 yield path
@@ -244,8 +266,9 @@ def _files(chosen: Sequence[Path]) -> Iterator[Path]:
                 return
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, check: Check) -> Iterator[Path]:
     for root, names, files in os.walk(folder):
+        check()
         names[:] = sorted(n for n in names if not n.startswith(".") and n not in SKIPPED)
         for name in sorted(files):
             path = Path(root, name)
@@ -260,7 +283,8 @@ def _missing(chosen: Sequence[Path]) -> tuple[Path, ...]:
 def _plain(raw: bytes, suffix: str) -> str:
     text = raw.decode("utf-8-sig", "replace")
     if suffix.lower() in (".html", ".htm"):  # tags become blanks and lines stay lines, so that citations hold
-        text = re.sub(r"<(script|style)\b.*?</\1>", lambda m: "\n" * m.group().count("\n"), text, flags=re.S | re.I)
+        # One that is never closed goes to the end: looking for the end of each anew would take hours.
+        text = re.sub(r"<(script|style)\b(?:.*?</\1>|.*)", lambda m: "\n" * m.group().count("\n"), text, flags=re.S | re.I)
         text = re.sub(r"<[^<>]{1,500}>", lambda m: " " + "\n" * m.group().count("\n"), text)
     return text
 
@@ -299,6 +323,7 @@ class _Frame:
     no_task: str
     other_language: str
     missing: str
+    more: str
     way_out: str
 
 
@@ -311,6 +336,7 @@ _FRAMES = {
         no_task="I cannot do this: I am the librarian, I have no model and can only quote from files.",
         other_language="The files are mostly in another language than your question, and I only match words.",
         missing="The setting brains.librarian.folders names what is not there: {}.",
+        more="There is more than I searched: I stop after {} MB.",
         way_out="I have no model and do not guess. To get a brain that can think: log in to Claude Code (claude), "
         "log in to Codex (codex login), or set an API key or a local model. `ai doctor` shows what is missing.",
     ),
@@ -321,6 +347,7 @@ _FRAMES = {
         no_task="لا أستطيع تنفيذ هذا: أنا أمين المكتبة، بلا نموذج لغوي، وكل ما أفعله الاقتباس من الملفات.",
         other_language="الملفات في معظمها بلغة غير لغة سؤالك، وأنا أطابق الكلمات فقط.",
         missing="الإعداد brains.librarian.folders يذكر ما لا وجود له: {}.",
+        more="هناك أكثر مما بحثت فيه: أتوقف بعد {} ميغابايت.",
         way_out="ليس لدي نموذج لغوي ولا أخمّن. لتحصل على عقل يفكر: سجّل الدخول إلى Claude Code (claude)، "
         "أو إلى Codex (codex login)، أو أضف مفتاح API أو نموذجا محليا. الأمر `ai doctor` يبيّن ما ينقص.",
     ),

@@ -3,6 +3,7 @@
 Ranked by BM25 (Robertson and Zaragoza 2009) on stemmed words, Arabic and English; a passage counts only if it holds most of
 what the question is about, weighed by how rare each word is. A word also matches, for less, by its Arabic root letters or
 as a related word, which the caller knows. Knows nothing about files and brains; nothing is ever put in its own words.
+Work on texts of any size asks *check* every few milliseconds, which raises to end it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from paios.base.text import STOP_WORDS, normalise, script, stem, words
 from paios.base.types import Passage
 
 Related = Callable[[str], tuple[str, ...]]
+Check = Callable[[], None]
 
 _FLOOR = 0.55  # the share of the question's weight a passage must hold; between answerable and not on the test library
 _ALSO = 0.7  # of the best score: what is worth quoting besides
@@ -27,6 +29,9 @@ _HEADING = 0.6  # how much a word in the heading counts beside one in the text
 _LOOSE = 0.75  # how much a shared root or a related word counts beside the word itself
 _LITTLE = 0.3  # how much a word like "need" weighs beside one that names something
 _K1, _B = 1.2, 0.6
+_AT_ONCE = 500  # pieces looked at between two checks
+_SHORT = 500  # characters: what is longer is no heading and no rule, and those expressions can take the square of it
+_PIECE = 20_000  # characters: a longer paragraph, such as a file that is one line, is cut between two words
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +128,26 @@ def piece(source: str, line: int, heading: str, intro: str, text: str, kind: Lit
     return Piece(source, line, heading, text, kind, len(body), Counter(key for of_word in body for key in of_word), title)
 
 
-def split(text: str, source: str) -> list[Piece]:
+def split(text: str, source: str, check: Check = lambda: None) -> list[Piece]:
     """The pieces of a text in order: paragraphs and list items as they stand, each row of a table as `head: cell; …`."""
     cut = _Cut(source)
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
-        cut.take(number, line, lines[number] if number < len(lines) else "")
+        after = lines[number][:_SHORT] if number < len(lines) else ""
+        for part in _parts(line):
+            check()
+            cut.take(number, part, after)
+    check()
     cut.close()
     return cut.pieces
+
+
+def _parts(line: str) -> Iterator[str]:
+    while len(line) > _PIECE:
+        end = line.rfind(" ", 0, _PIECE) + 1 or _PIECE
+        yield line[:end]
+        line = line[end:]
+    yield line
 
 
 class _Cut:
@@ -141,6 +158,7 @@ class _Cut:
         self._source = source
         self._trail: dict[int, str] = {}
         self._block: list[str] = []
+        self._size = 0  # of the block, in characters
         self._begin = 0  # line of the block's first
         self._opened = ""  # the line that opens the list we are in
         self._head: list[str] | None = None  # of the table we are in
@@ -176,9 +194,12 @@ class _Cut:
         self._block = []
 
     def _add(self, number: int, line: str) -> None:
+        if self._size + len(line) > _PIECE:
+            self.close()
         if not self._block:
-            self._begin = number
+            self._begin, self._size = number, 0
         self._block.append(line)
+        self._size += len(line)
 
     def _keep(self, line: int, text: str, kind: Literal["text", "item", "row"], intro: str) -> None:
         heading = " › ".join(self._trail[level] for level in sorted(self._trail))
@@ -194,7 +215,7 @@ class _Cut:
     def _in_table(self, number: int, line: str, after: str) -> bool:
         """Whether the line belongs to a table: its head and the rule below are no passages, each row is one."""
         if self._head is None:
-            if "|" in line and _RULE.match(after) and not _RULE.match(line):
+            if "|" in line and _is_rule(after) and not _is_rule(line):
                 self.close()
                 self._head = _cells(line)
                 return True
@@ -202,12 +223,18 @@ class _Cut:
         if not _BAR.search(line):
             self._head = None
             return False
-        if not _RULE.match(line):
+        if not _is_rule(line):
             self._keep(number, _row(self._head, _cells(line)), "row", self._opened)
         return True
 
 
+def _is_rule(line: str) -> bool:
+    return len(line) < _SHORT and _RULE.match(line) is not None
+
+
 def _heading(line: str, after: str, block: list[str]) -> tuple[int, str] | None:
+    if len(line) > _SHORT:
+        return None
     if match := _TITLE.match(line):
         return len(match[1]), match[2]
     if not block and line.strip() and len(line) < 120 and _UNDERLINE.match(after) and not _ITEM.match(line):
@@ -254,19 +281,21 @@ class _Term:
         return max(exact, _LOOSE * loose) + _HEADING * self.held(piece.title)
 
 
-def rank(question: str, pieces: Sequence[Piece], translated: Related, related: Related) -> tuple[Hit, ...]:
+def rank(
+    question: str, pieces: Sequence[Piece], translated: Related, related: Related, check: Check = lambda: None
+) -> tuple[Hit, ...]:
     """
     The one to three passages worth quoting, best first; none if nothing holds enough of the question.
 
     *translated* and *related* give the keys of what a key is called in the other language, and of its near synonyms.
     """
-    query = _query(question, pieces, translated, related)
+    query = _query(question, pieces, translated, related, check)
     if not query or not pieces:
         return ()
     mean = sum(piece.size for piece in pieces) / len(pieces) or 1.0
     phrase = normalise(question)
-    enough = (piece for piece in pieces if _holds_enough(query, piece))
-    scored = [(_score(query, piece, mean) * _bonus(phrase, query, piece), piece) for piece in enough]
+    enough = [piece for piece in _watched(pieces, check) if _holds_enough(query, piece)]
+    scored = [(_score(query, piece, mean) * _bonus(phrase, query, piece), piece) for piece in _watched(enough, check, 1)]
     scored.sort(key=lambda pair: -pair[0])
     hits: list[Hit] = []
     for score, piece in scored:
@@ -279,7 +308,13 @@ def rank(question: str, pieces: Sequence[Piece], translated: Related, related: R
     return tuple(hits)
 
 
-def _query(question: str, pieces: Sequence[Piece], translated: Related, related: Related) -> list[_Term]:
+def _watched(pieces: Sequence[Piece], check: Check, at_once: int = _AT_ONCE) -> Iterator[Piece]:
+    for begin in range(0, len(pieces), at_once):
+        check()
+        yield from pieces[begin : begin + at_once]
+
+
+def _query(question: str, pieces: Sequence[Piece], translated: Related, related: Related, check: Check) -> list[_Term]:
     """What the question is about: its rarer words, each weighed by how rare it is; unknown ones weigh most."""
     found: dict[str, tuple[int, _Term]] = {}
     little = {keys(word)[0] for word in (*_SLIGHT.split(), *_HOW.findall(normalise(question)))}
@@ -291,7 +326,7 @@ def _query(question: str, pieces: Sequence[Piece], translated: Related, related:
         loose = frozenset((*roots, *(k for key in own for k in related(key)))) - exact
         slight = base in little
         term = _Term(exact, loose, 0.0, slight)
-        held = [max(term.held(p.body), term.held(p.title)) for p in pieces]
+        held = [max(term.held(p.body), term.held(p.title)) for p in _watched(pieces, check)]
         count = held.count(1.0) or len(held) - held.count(0.0)  # of the word as it was asked, if it is there at all
         weight = math.log(1 + (len(pieces) - count + 0.5) / (count + 0.5)) * (_LITTLE if slight else 1)
         found[base] = (count, _Term(exact, loose, weight, slight))
@@ -336,7 +371,7 @@ def _quote(query: Sequence[_Term], piece: Piece) -> str:
     """The sentence of the piece that says most of what was asked; all of it if it is one, a row, an item or code."""
     if piece.kind != "text" or "```" in piece.text or "\n\n" in piece.text or _DEFINES.match(piece.text):
         return _cut_short(piece.text, _LONG)
-    sentences = _SENTENCE.split(piece.text)
+    sentences = [part for s in _SENTENCE.split(piece.text) for part in (s.split("\n") if len(s) > 2 * _LONG else [s])]
 
     def worth(sentence: str) -> float:
         held = {key for of_word in _all_keys(sentence) for key in of_word}

@@ -12,10 +12,9 @@ import os
 import signal
 import stat
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT
 from typing import Literal, TypeVar
@@ -27,6 +26,7 @@ from paios.base.events import Acted
 from paios.base.process import Owner, child_env
 from paios.base.types import Action, ActionKind, new_id
 from paios.brains.brain import Emit, Gate
+from paios.brains.keys import without_keys
 
 READ_BYTES = 200_000
 OUTPUT_BYTES = 30_000
@@ -39,7 +39,8 @@ _SHOWN = 2_000  # characters of an output that go into the event
 T = TypeVar("T")
 
 # A process of its own: Python's `re` cannot be interrupted and holds the interpreter while it backtracks.
-# Hidden files and links are left out: a search of a folder must not show what reading `.env` would have to ask for.
+# Hidden files are left out: nobody expects `.env` and `.git` in a search, though inside the working folder the gate lets
+# both be read. So are links: they may lead out of the folder that the gate was asked about.
 _SEARCH = """
 import json, os, re, sys
 root, text, is_regex, name, most = json.loads(sys.argv[1])
@@ -88,6 +89,7 @@ class Toolbox:
     emit: Emit
     env: Mapping[str, str]
     owner: Owner
+    keys: frozenset[str] = field(default=frozenset(), repr=False)  # of model vendors: no command is given them
     command_s: float = COMMAND_S
 
     async def list_files(self, path: str = ".") -> str:
@@ -213,7 +215,7 @@ class Toolbox:
             stdin=DEVNULL,
             stderr=STDOUT,
             cwd=self.cwd,
-            env=child_env(self.env, self.owner.id),
+            env=child_env(without_keys(self.env, values=self.keys), self.owner.id),
             start_new_session=True,
         )
         kept = _Kept(OUTPUT_BYTES)
@@ -312,20 +314,22 @@ def _lines(path: Path, first: int, last: int) -> str:
 
 
 def _write(path: Path, content: str) -> str:
-    """Replaces the file in one step, keeping its mode: a reader sees the old text or the new."""
+    """Replaces the file in one step, keeping its mode: a reader sees the old text or the new. A new one's is by the umask."""
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode if path.exists() else None
     if mode is not None and not stat.S_ISREG(mode):
         raise ToolFailed(f"{path} is no plain file")
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
+    beside = path.with_name(new_id(f".{path.name[:50]}"))
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # only this way does the umask count
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="") as file:
+            if mode is not None:  # before the text is in it: the old one may be private
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), stat.S_IMODE(mode) if mode is not None else 0o644)
-        Path(beside).replace(path)
+        beside.replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
     return f"wrote {len(content.encode('utf-8', 'replace')):,} bytes to {path}"
