@@ -17,12 +17,12 @@ from paios.base.home import make
 from paios.base.process import Owner, reap
 from paios.base.types import BrainStatus, Decision, Request
 from paios.brains.brain import Brain
-from paios.brains.claude import ClaudeBrain
-from paios.brains.codex import CodexBrain
+from paios.brains.claude.brain import ClaudeBrain
+from paios.brains.codex.brain import CodexBrain
 from paios.brains.echo import EchoBrain
-from paios.brains.endpoint import Endpoint, endpoints_from_env
-from paios.brains.gateway import GatewayBrain
-from paios.brains.librarian import LibrarianBrain
+from paios.brains.gateway.brain import GatewayBrain
+from paios.brains.gateway.endpoint import Endpoint, endpoints_from_env
+from paios.brains.librarian.brain import LibrarianBrain
 from paios.brains.local import LocalBrain
 from paios.config.files import load_settings
 from paios.config.models import MODELS, Models, load_models

@@ -21,13 +21,13 @@ from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Attachment, Message, Reply, Turn, new_trace
 from paios.brains.brain import Brain
-from paios.brains.claude import ClaudeBrain
-from paios.brains.codex import CodexBrain
+from paios.brains.claude.brain import ClaudeBrain
+from paios.brains.codex.brain import CodexBrain
 from paios.brains.echo import EchoBrain
-from paios.brains.endpoint import Endpoint
-from paios.brains.endpoint import Kind as Api
-from paios.brains.gateway import GatewayBrain
-from paios.brains.librarian import LibrarianBrain
+from paios.brains.gateway.brain import GatewayBrain
+from paios.brains.gateway.endpoint import Endpoint
+from paios.brains.gateway.endpoint import Kind as Api
+from paios.brains.librarian.brain import LibrarianBrain
 from paios.testing.recorders import Asked, Heard
 from paios.testing.scene import USAGE, Scene
 

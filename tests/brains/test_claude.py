@@ -23,12 +23,12 @@ from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
 from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Action, Attachment, Message, Reply, Session, Turn, Usage, Verdict, new_trace
-from paios.brains.claude import ClaudeBrain
-from paios.brains.claude_bill import Bill, totals_in
-from paios.brains.claude_errors import failure_of
-from paios.brains.claude_program import Program
-from paios.brains.claude_speech import Speech
-from paios.brains.claude_tools import Calls, action_of
+from paios.brains.claude.bill import Bill, totals_in
+from paios.brains.claude.brain import ClaudeBrain
+from paios.brains.claude.errors import failure_of
+from paios.brains.claude.program import Program
+from paios.brains.claude.speech import Speech
+from paios.brains.claude.tools import Calls, action_of
 from paios.brains.history import with_history
 from paios.testing.recorders import Asked, Heard
 from paios.testing.scene import Call, Scene, Words
@@ -203,7 +203,7 @@ async def test_a_sub_agents_tool_calls_pass_the_gate_and_its_tokens_count(
 
 
 # Every tool Claude Code 2.1.330 has for us: how it is called, and what it is to the gate. One that is not here came with a
-# newer version: look at what it does before it is put down here and in `claude_tools`; till then it is a `tool`.
+# newer version: look at what it does before it is put down here and in `claude.tools`; till then it is a `tool`.
 TOOLS: dict[str, tuple[str, dict[str, Any]]] = {
     "Agent": ("internal", {"description": "x", "prompt": "count the files", "subagent_type": "general-purpose"}),
     "Bash": ("run", {"command": "touch made"}),

@@ -20,8 +20,8 @@ from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
 from paios.base.events import Acted, Bound, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Action, Attachment, Message, Session, Turn, Usage, Verdict
-from paios.brains import codex_facts, codex_fence, codex_items, codex_reads, codex_rollout
-from paios.brains.codex import CodexBrain
+from paios.brains.codex import facts, fence, items, reads, rollout
+from paios.brains.codex.brain import CodexBrain
 from paios.observability.usage import price
 from paios.testing.homes import KEY
 from paios.testing.recorders import Asked, Heard
@@ -195,6 +195,8 @@ async def test_a_folder_is_not_noted_as_trusted_by_letting_codex_write_there(
     config = Path(agent_env["CODEX_HOME"]) / "config.toml"
     config.write_text(config.read_text().partition("[projects")[0])
     before = config.read_text()
+    (cwd / ".codex").mkdir()
+    (cwd / ".codex" / "config.toml").write_text("")  # the repository's own: it applies once the folder is trusted
     run(scene, "touch made.txt")
     with anyio.fail_after(20):
         await brain.think(ask(cwd, read_only=False), gate, events)
@@ -673,7 +675,7 @@ def test_a_line_that_only_reads_names_what_it_reads_outside(tmp_path: Path, line
     cwd = tmp_path / "a" / "b"
     cwd.mkdir(parents=True)
     (cwd / "link").symlink_to("/etc/hostname")
-    assert codex_reads.reads(line, cwd, cwd) == (*((cwd / path).resolve() for path in outside), cwd)
+    assert reads.reads(line, cwd, cwd) == (*((cwd / path).resolve() for path in outside), cwd)
 
 
 @pytest.mark.parametrize(
@@ -751,25 +753,25 @@ def test_a_line_that_only_reads_names_what_it_reads_outside(tmp_path: Path, line
     ],
 )
 def test_a_line_that_may_do_more_than_read_is_a_command(tmp_path: Path, line: str) -> None:
-    assert codex_reads.reads(line, tmp_path, tmp_path) is None
+    assert reads.reads(line, tmp_path, tmp_path) is None
 
 
 def test_reading_is_measured_from_the_turns_folder_not_from_where_the_command_runs(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     (folder / "in").mkdir(parents=True)
     (folder / "out").symlink_to("/etc")
-    assert codex_reads.reads("cat x", folder / "in", folder) == (folder,)
-    assert codex_reads.reads("cat ../../x", folder / "in", folder) == (tmp_path / "x", folder)
-    assert codex_reads.reads("cat passwd", folder / "out", folder) is None
-    assert codex_reads.reads("cat passwd", folder / ".." / ".." / "etc", folder) is None
+    assert reads.reads("cat x", folder / "in", folder) == (folder,)
+    assert reads.reads("cat ../../x", folder / "in", folder) == (tmp_path / "x", folder)
+    assert reads.reads("cat passwd", folder / "out", folder) is None
+    assert reads.reads("cat passwd", folder / ".." / ".." / "etc", folder) is None
     item = {"type": "commandExecution", "id": "1", "command": "/bin/bash -lc 'cat ../../x'", "cwd": str(folder / "in")}
-    assert {a.cwd for a in codex_items.actions(item, folder)} == {folder}
+    assert {a.cwd for a in items.actions(item, folder)} == {folder}
 
 
 def test_only_a_shell_of_the_systems_own_is_looked_into() -> None:
-    assert codex_reads.script("/bin/bash -lc 'ls -l'") == "ls -l"
+    assert reads.script("/bin/bash -lc 'ls -l'") == "ls -l"
     for command in ("./bash -lc ls", "/work/bash -lc ls", "/bin/bash -ic ls", "/bin/bash -lc ls x"):
-        assert codex_reads.script(command) == command
+        assert reads.script(command) == command
 
 
 async def test_a_call_whose_arguments_cannot_be_found_or_understood_is_not_confined(tmp_path: Path) -> None:
@@ -784,29 +786,29 @@ async def test_a_call_whose_arguments_cannot_be_found_or_understood_is_not_confi
         + line("odd", "no json")
     )
     with anyio.fail_after(10):
-        assert await codex_rollout.is_confined(path, "plain")
+        assert await rollout.is_confined(path, "plain")
         for call in ("out", "new", "odd", "absent"):
-            assert not await codex_rollout.is_confined(path, call)
-        assert not await codex_rollout.is_confined(None, "plain")
+            assert not await rollout.is_confined(path, call)
+        assert not await rollout.is_confined(None, "plain")
 
 
 def test_the_servers_of_plugins_ask_too() -> None:
     theirs = {"tools": {"add": {"approval_mode": "approve"}, "rest": {}}}
     config = {"features": {"plugins": None}, "plugins": {"a@m": {"mcp_servers": {"x": theirs}}, "b@m": {"enabled": False}}}
-    assert codex_fence.plugins(config) == {"a@m"}
-    assert codex_fence.plugins({**config, "features": {"plugins": False}}) == set()
+    assert fence.plugins(config) == {"a@m"}
+    assert fence.plugins({**config, "features": {"plugins": False}}) == set()
     prompt = {"approval_mode": "prompt"}
     asks = {"default_tools_approval_mode": "prompt", "tools": {"add": prompt, "rest": prompt}}
-    assert codex_fence.prompts(config, [("a@m", "x")]) == {"plugins": {"a@m": {"mcp_servers": {"x": asks}}}}
+    assert fence.prompts(config, [("a@m", "x")]) == {"plugins": {"a@m": {"mcp_servers": {"x": asks}}}}
 
 
 def test_threads_beyond_the_newest_thousand_are_forgotten() -> None:
-    meters = codex_facts.Meters()
-    for number in range(codex_facts.THREADS + 5):
+    meters = facts.Meters()
+    for number in range(facts.THREADS + 5):
         meters.total(str(number), {"inputTokens": number})
     meters.total("5", {"inputTokens": 0})
     meters.total("new", {})
-    assert (len(meters.totals), "5" in meters.totals, "6" in meters.totals) == (codex_facts.THREADS, True, False)
+    assert (len(meters.totals), "5" in meters.totals, "6" in meters.totals) == (facts.THREADS, True, False)
 
 
 def test_quota_windows_have_names_and_say_when_a_limit_ends() -> None:
@@ -815,15 +817,15 @@ def test_quota_windows_have_names_and_say_when_a_limit_ends() -> None:
         "primary": {"usedPercent": 100, "windowDurationMins": 300, "resetsAt": int(now.timestamp()) + 600},
         "secondary": {"usedPercent": 40, "windowDurationMins": 10_080, "resetsAt": None},
     }
-    assert [(w.name, w.used_percent) for w in codex_facts.windows(limits)] == [("5h", 100.0), ("weekly", 40.0)]
-    error = codex_facts.problem({"message": "out of tokens", "codexErrorInfo": "usageLimitExceeded"}, limits, now)
+    assert [(w.name, w.used_percent) for w in facts.windows(limits)] == [("5h", 100.0), ("weekly", 40.0)]
+    error = facts.problem({"message": "out of tokens", "codexErrorInfo": "usageLimitExceeded"}, limits, now)
     assert isinstance(error, BrainUnavailable)
     assert (error.reason, error.retry_after_s) == ("limited", 600.0)
 
 
 def test_nothing_is_ever_allowed_for_the_whole_session() -> None:
     for method in ("item/commandExecution/requestApproval", "item/fileChange/requestApproval"):
-        assert codex_items.reply(method, {}, True) == {"decision": "accept"}
-        assert codex_items.reply(method, {}, False) == {"decision": "decline"}
-    assert codex_items.asked("item/fileChange/requestApproval", {"itemId": "unseen"}, {}, Path("/w")) == ()
-    assert codex_items.reply("something/new", {}, True) is None
+        assert items.reply(method, {}, True) == {"decision": "accept"}
+        assert items.reply(method, {}, False) == {"decision": "decline"}
+    assert items.asked("item/fileChange/requestApproval", {"itemId": "unseen"}, {}, Path("/w")) == ()
+    assert items.reply("something/new", {}, True) is None

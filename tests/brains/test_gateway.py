@@ -22,11 +22,11 @@ from paios.base.errors import BrainRefused, BrainUnavailable
 from paios.base.events import Acted, Said, Spent
 from paios.base.process import Owner, tagged
 from paios.base.types import Attachment, Message, Reply, Turn, Usage, new_trace
-from paios.brains.discover import Place, discover, places
-from paios.brains.endpoint import Endpoint, Kind, endpoints_from_env
-from paios.brains.gateway import ABSENT, GatewayBrain
-from paios.brains.gateway_http import proxies
-from paios.brains.gateway_vendors import cost
+from paios.brains.gateway.brain import ABSENT, GatewayBrain
+from paios.brains.gateway.discover import Place, discover, places
+from paios.brains.gateway.endpoint import Endpoint, Kind, endpoints_from_env
+from paios.brains.gateway.http import proxies
+from paios.brains.gateway.vendors import cost
 from paios.testing.modelserver import ModelServer
 from paios.testing.recorders import Asked, Heard
 from paios.testing.scene import Call, Scene, Words
@@ -653,7 +653,7 @@ async def test_a_proxy_is_used_for_the_world_and_never_for_this_machine(house: H
 
 def test_importing_the_gateway_loads_no_model_library() -> None:
     code = (
-        "import sys, paios.brains.gateway, paios.brains.local\n"
+        "import sys, paios.brains.gateway.brain, paios.brains.local\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'pydantic_ai', 'pydantic', 'openai', 'anthropic', 'google',"
         " 'httpx', 'httpx2', 'genai_prices', 'psutil', 'http', 'llama_cpp'}))"
     )

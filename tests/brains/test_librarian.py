@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import traceback
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,8 +15,9 @@ import pytest
 from paios import __version__
 from paios.base.events import Event, Recalled, Said, Spent
 from paios.base.types import Action, Attachment, Passage, Reply, Request, Turn, Usage, Verdict
-from paios.brains import librarian, passages
-from paios.brains.librarian import LibrarianBrain
+from paios.brains.librarian import brain as librarian
+from paios.brains.librarian import passages
+from paios.brains.librarian.brain import LibrarianBrain
 from paios.config.settings import Limits
 from paios.interfaces import intake
 from paios.interfaces.intake import Asked
@@ -451,11 +453,11 @@ async def cancelled_at_work(brain: LibrarianBrain, turn: Turn) -> list[Event]:
 
 
 def searching() -> bool:
-    """Whether a thread of this process is in the middle of cutting or ranking."""
-    for frame in sys._current_frames().values():
-        for here, _ in traceback.walk_stack(frame):
-            if here.f_code.co_filename == passages.__file__:
-                return True
+    """Whether a worker thread of this process is at a search."""
+    for thread, frame in sys._current_frames().items():
+        files = {here.f_code.co_filename for here, _ in traceback.walk_stack(frame)}
+        if thread != threading.main_thread().ident and files & {librarian.__file__, passages.__file__}:
+            return True
     return False
 
 
@@ -501,7 +503,7 @@ async def test_a_long_paragraph_is_searched_in_parts(tmp_path: Path) -> None:
 async def test_what_is_too_much_to_search_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(librarian, "MOST_BYTES_IN_ALL", 1_000)
     near = Attachment(tmp_path / "a.txt", "text/plain", 30, "The harbour opens at nine.")
-    far = Attachment(tmp_path / "b.txt", "text/plain", 3000, "x " * 1000 + "\n\nThe lighthouse is green.")
+    far = Attachment(tmp_path / "b.txt", "text/plain", 3000, "x " * 1000 + "\n\nThe colour of the lighthouse is green.")
     brain = LibrarianBrain()
     for question, said in (("When does the harbour open?", "nine"), ("Which colour is the lighthouse?", "nothing")):
         reply, _ = await ask(question, brain, (near, far), cwd=tmp_path)

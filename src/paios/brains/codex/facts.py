@@ -1,6 +1,6 @@
 """What Codex says of itself: tokens counted, quota, login, and why a turn failed, in the words of the house.
 
-Pure, like `codex_items`.
+Pure, like `items`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from paios.base.errors import BrainError, BrainRefused, BrainUnavailable, Reason
 from paios.base.types import Usage, Window
-from paios.brains.codex_items import NAME
+from paios.brains.codex.items import NAME
 from paios.observability import usage as tokens
 
 # ---- counters

@@ -1,6 +1,6 @@
 """One turn of a Codex thread, from its first message to its end: what is heard, asked, said, counted and broken off.
 
-Does not know how a thread is opened (`codex`), nor how messages travel (`codex_server`).
+Does not know how a thread is opened (`brain`), nor how messages travel (`server`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from paios.base.errors import BrainRefused, BrainUnavailable
 from paios.base.events import Acted, Bound, Said, Spent, Thought
 from paios.base.types import Action, Session, Turn, Usage
-from paios.brains import codex_facts as facts
-from paios.brains import codex_items as items
 from paios.brains.brain import Emit, Gate
-from paios.brains.codex_fence import EDIT, READ
-from paios.brains.codex_rollout import is_confined
-from paios.brains.codex_server import AppServer, Call, Message, RpcError, ServerGone
+from paios.brains.codex import facts, items
+from paios.brains.codex.fence import EDIT, READ
+from paios.brains.codex.rollout import is_confined
+from paios.brains.codex.server import AppServer, Call, Message, RpcError, ServerGone
 from paios.observability.usage import price
 
 NAME = items.NAME

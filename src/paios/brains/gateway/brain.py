@@ -24,10 +24,11 @@ from paios.base.events import Said, Spent, Thought
 from paios.base.process import Owner
 from paios.base.types import Attachment, BrainStatus, Message, Reply, Turn, Usage
 from paios.brains.brain import Emit, Gate
-from paios.brains.discover import PLACES, Place, discover, is_any_open, places
-from paios.brains.endpoint import Endpoint
-from paios.brains.gateway_http import open_client, served_models
-from paios.brains.gateway_vendors import (
+from paios.brains.gateway.discover import PLACES, Place, discover, is_any_open, places
+from paios.brains.gateway.endpoint import Endpoint
+from paios.brains.gateway.http import open_client, served_models
+from paios.brains.gateway.tools import Toolbox
+from paios.brains.gateway.vendors import (
     NAME,
     adapter,
     again,
@@ -39,7 +40,6 @@ from paios.brains.gateway_vendors import (
     whole,
     words_of,
 )
-from paios.brains.tools import Toolbox
 
 if TYPE_CHECKING:
     import httpx2

@@ -5,7 +5,7 @@ do not ask are off. The thread's permission profile backs that up from below: co
 system's own files, not the rest of the disk, and with such a profile Codex asks even for `cat`, which it runs unasked under
 its stock sandboxes.
 
-Opens threads; `codex_turn` leads the conversation, `codex_fence` draws the limits, `codex_server` carries the messages.
+Opens threads; `turn` leads the conversation, `fence` draws the limits, `server` carries the messages.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ import anyio.to_thread
 from paios.base.errors import BrainUnavailable, SessionLost
 from paios.base.process import TAG, Owner, child_env, find_program
 from paios.base.types import BrainStatus, Reply, Session, Turn, Window
-from paios.brains import codex_facts as facts
-from paios.brains import codex_fence as fence
 from paios.brains.brain import Emit, Gate
-from paios.brains.codex_items import NAME
-from paios.brains.codex_server import MARK, AppServer, Message, RpcError, ServerGone
-from paios.brains.codex_turn import Talk, opening
+from paios.brains.codex import facts, fence
+from paios.brains.codex.items import NAME
+from paios.brains.codex.server import MARK, AppServer, Message, RpcError, ServerGone
+from paios.brains.codex.turn import Talk, opening
 from paios.brains.history import with_history
 
 OLDEST = (0, 151)  # permission profiles and the fields used here; the vendor's SDK draws the same line

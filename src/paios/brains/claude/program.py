@@ -12,7 +12,7 @@ from pathlib import Path
 
 from paios.base.process import child_env, find_program
 from paios.base.types import Turn
-from paios.brains.claude_tools import NAME
+from paios.brains.claude.tools import NAME
 from paios.brains.keys import without_keys
 
 SDK = "claude_agent_sdk"
@@ -65,7 +65,7 @@ class Program:
             "CLAUDE_CODE_MAX_RETRIES": self.given.get("CLAUDE_CODE_MAX_RETRIES", "2"),  # its default is 10: minutes
             # Keeps Claude's own keys from the commands it runs. CLAUDE_CODE_SUBPROCESS_ENV_SCRUB does that, too, but with
             # it Claude Code does not start on a Linux without bubblewrap.
-            "CLAUDE_ENV_FILE": str(Path(__file__).with_name("claude_env.sh")),
+            "CLAUDE_ENV_FILE": str(Path(__file__).with_name("env.sh")),
         }
         kept = without_keys(self.given, keep=r"(ANTHROPIC|CLAUDE)_\w+|AWS_BEARER_TOKEN_BEDROCK")
         return child_env(kept, self.owner, ours)

@@ -3,8 +3,8 @@
 The person's settings, instructions and MCP servers apply, their permission rules do not decide: a hook that always runs
 puts every tool call, a sub-agent's too, to the gate, and blocks the call should the hook itself fail. Prompts are taken
 as they are written: an `@path` or `/command` in them would otherwise be carried out before any gate is asked.
-What the tools are to the gate is in `claude_tools`, the words in `claude_speech`, the money in `claude_bill`, which program it
-is in `claude_program`, its child in `claude_process`, what its errors mean in `claude_errors`.
+What the tools are to the gate is in `tools`, the words in `speech`, the money in `bill`, which program it
+is in `program`, its child in `process`, what its errors mean in `errors`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from paios.base.events import Bound, Spent
 from paios.base.process import Owner
 from paios.base.types import Attachment, BrainStatus, Reply, Session, Turn, Window
 from paios.brains.brain import Emit, Gate
-from paios.brains.claude_bill import Bill, dollars, totals_in
-from paios.brains.claude_errors import LOGIN, failure_of, of_ended_child, of_retry
-from paios.brains.claude_process import ChildEnded, ClaudeProcess
-from paios.brains.claude_program import SDK, Program
-from paios.brains.claude_speech import Speech
-from paios.brains.claude_tools import NAME, Calls, output_of
+from paios.brains.claude.bill import Bill, dollars, totals_in
+from paios.brains.claude.errors import LOGIN, failure_of, of_ended_child, of_retry
+from paios.brains.claude.process import ChildEnded, ClaudeProcess
+from paios.brains.claude.program import SDK, Program
+from paios.brains.claude.speech import Speech
+from paios.brains.claude.tools import NAME, Calls, output_of
 from paios.brains.history import with_history
 from paios.observability import usage as tokens
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from paios.brains.endpoint import Endpoint, Kind, is_loopback
+from paios.brains.gateway.endpoint import Endpoint, Kind, is_loopback
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import anyio
 
 from paios.base.errors import BrainError, BrainRefused, BrainUnavailable
 from paios.base.types import Usage
-from paios.brains.endpoint import VENDORS, Endpoint
+from paios.brains.gateway.endpoint import VENDORS, Endpoint
 from paios.observability.usage import price
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 
 from paios.base.events import Spent
 from paios.base.types import Session, Usage
-from paios.brains.claude_tools import NAME
+from paios.brains.claude.tools import NAME
 from paios.observability import usage as tokens
 
 

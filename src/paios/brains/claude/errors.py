@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from paios.base.errors import BrainError, BrainRefused, BrainUnavailable, SessionLost
-from paios.brains.claude_process import ChildEnded
-from paios.brains.claude_tools import NAME
+from paios.brains.claude.process import ChildEnded
+from paios.brains.claude.tools import NAME
 
 LOGIN = "run `claude` and log in, then try again"
 PATIENCE_S = 10.0  # Claude Code waits as long as the vendor asks; another brain need not

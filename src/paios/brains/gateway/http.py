@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from paios.brains.endpoint import Endpoint
+from paios.brains.gateway.endpoint import Endpoint
 
 if TYPE_CHECKING:
     import httpx2

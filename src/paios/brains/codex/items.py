@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paios.base.types import Action, ActionKind
-from paios.brains.codex_reads import reads, script
+from paios.brains.codex.reads import reads, script
 
 Item = Mapping[str, Any]
 NAME = "codex"

@@ -1,7 +1,7 @@
 """How a thread is set up so that nothing happens without the gate: its permission profile, and what must be asked.
 
 Everything goes with the thread's own parameters; the person's configuration files are neither written nor replaced, and
-what is not named here stays theirs. Pure, like `codex_items`; option names as of codex-cli 0.163.
+what is not named here stays theirs. Pure, like `items`; option names as of codex-cli 0.163.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from paios.base.quoting import quoted
 from paios.base.text import normalise, script
 from paios.base.types import BrainStatus, Passage, Reply, Turn, Usage
 from paios.brains.brain import Emit, Gate
-from paios.brains.passages import Check, Hit, Piece, keys, piece, rank, split
+from paios.brains.librarian.passages import Check, Hit, Piece, keys, piece, rank, split
 
 Recall = Callable[[str], Awaitable[tuple[Passage, ...]]]
 

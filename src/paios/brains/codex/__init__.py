@@ -1,0 +1,1 @@
+"""Codex as a brain: one app-server, many threads, spoken to directly. Read `brain.py` first."""
