@@ -307,6 +307,7 @@ async def test_a_call_whose_arguments_changed_is_asked_about_again(cwd: Path, ga
         ("NotebookEdit", {"notebook_path": "a.ipynb"}, "edit", "{cwd}/a.ipynb"),
         ("Bash", {"command": "ls -l"}, "run", "ls -l"),
         ("Monitor", {"command": "tail -f x"}, "run", "tail -f x"),
+        ("Monitor", {"ws": {"url": "wss://x.test/"}}, "network", "wss://x.test/"),
         ("KillShell", {"shell_id": "7"}, "run", "KillShell 7"),
         ("WebFetch", {"url": "http://x.test/"}, "network", "http://x.test/"),
         ("WebSearch", {"query": "cats"}, "network", "cats"),

@@ -476,16 +476,20 @@ async def test_a_cancelled_search_stops_within_a_large_file(between: str, tmp_pa
     assert await cancelled_at_work(LibrarianBrain(), Turn("word5?", tmp_path, "0" * 31 + "1", sources=sources)) == []
 
 
-def test_ranking_can_be_stopped() -> None:
-    pieces = passages.split("\n\n".join(f"The harbour opens at {n}." for n in range(5000)), "x")
+@pytest.mark.parametrize("between", [" ", "\n", "\n\n"])
+def test_cutting_and_ranking_can_be_stopped_at_many_points(between: str) -> None:
     asked = 0
 
     def check() -> None:
         nonlocal asked
         asked += 1
 
+    text = between.join(f"The harbour opens at {n}." for n in range(50_000))
+    pieces = passages.split(text, "x", check)
+    assert asked > 50
+    asked = 0
     passages.rank("When does the harbour open?", pieces, lambda _: (), lambda _: (), check)
-    assert asked > 5000  # each one that may be quoted is looked at closely
+    assert asked > len(pieces)  # each one that may be quoted is looked at closely
 
 
 async def test_a_long_paragraph_is_searched_in_parts(tmp_path: Path) -> None:

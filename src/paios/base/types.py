@@ -103,7 +103,9 @@ class Turn:
     sources: tuple[Attachment, ...] = ()  # the text files, for a brain that cites; their text is already part of `text`
     history: tuple[Message, ...] = ()  # what `session` does not know yet, oldest first
     session: Session | None = None
-    read_only: bool = True  # False once the person allowed edits or commands: a brain may then open its own sandbox
+    read_only: bool = (
+        True  # False if the person allowed edits or commands, or can be asked: a brain's own sandbox may then open
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,8 @@ async def _think_once(
         sources=tuple(a for a in request.attachments if not a.is_image),
         history=known.history,
         session=known.session,
-        read_only=not request.allow & {"edit", "run"},
+        # With a person to ask, a yes must be able to work; each action is put to the gate all the same.
+        read_only=story.door.person is None and not request.allow & {"edit", "run"},
     )
     await story.tell(Began(candidate.brain, turn.model, attempt, known.session is not None, known.from_others))
     gate = Gate(request.allow, story.door.person, story.tell, approval_s=means.limits.approval_s)

@@ -75,6 +75,8 @@ def _kind_and_target(tool: str, arguments: Mapping[str, Any], cwd: Path, home: s
         return ("edit" if kind == "edit" else "read"), _resolved(_text(arguments, key), cwd, home)
     if tool == "Glob":
         return "read", _glob_root(_text(arguments, "path"), _text(arguments, "pattern"), cwd, home)
+    if tool == "Monitor" and isinstance(arguments.get("ws"), Mapping):  # listens to a web socket instead of a command
+        return "network", _text(arguments["ws"], "url")
     if tool in _RUN:
         command = _text(arguments, _RUN[tool])
         return "run", command if _RUN[tool] == "command" and command else f"{tool} {command}".strip()
