@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 HOOK_S = 7 * 24 * 3600.0  # Claude Code's own limit is 60 s; how long a person may be waited for is the gate's business
 STATUS_S = 5.0
-STOP_S = 1.0
+STOP_S = 1.5  # 20 ms as a rule; without an answer the turn is billed by what was heard
 SETTLE_S = 1.0
 
 _VERSION = re.compile(r"(\d\S*) \(Claude Code\)")
