@@ -61,11 +61,13 @@ def ask(door: Door, /, **given: Any) -> int:
 
 async def _serve(door: Door, given: dict[str, Any]) -> int:
     from paios.app import open_house
+    from paios.base import home
     from paios.config.files import load_settings
     from paios.interfaces import serve, stream, terminal
 
     if given["timeout_s"] is not None and not given["timeout_s"] <= stream.LONGEST_S:  # nor not a number
         raise BadInput(f"--timeout {given['timeout_s']:g} is no time to wait", remedy="give seconds, such as --timeout 600")
+    home.make(door.home)
     settings = load_settings(door.home)
     asked = await _asked(door, given, settings.limits.prompt_bytes)
     stop = serve.Stop()
