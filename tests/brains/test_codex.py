@@ -50,6 +50,7 @@ for line in sys.stdin:
             open(sys.argv[1], "w").write("called")
             result = {"content": [{"type": "text", "text": "added"}]}
         case "resources/read":
+            open(sys.argv[1], "w").write("read")
             result = {"contents": [{"uri": "note://a", "text": "a note"}]}
         case _:
             result = {}
@@ -271,11 +272,39 @@ async def test_an_mcp_tool_is_asked_for_whatever_it_says_of_itself(
     assert events.acts[-1] == ("tool", "notes.add", "done" if allowed else "denied")
 
 
+async def test_what_codex_would_do_unasked_is_refused_before_it_happens(
+    brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], gate: Asked, events: Heard, tmp_path: Path
+) -> None:
+    mark = with_notes(agent_env, tmp_path)
+    scene.calls("read_mcp_resource", {"server": "notes", "uri": "note://a"}).says("done")
+    with anyio.fail_after(20):
+        assert (await brain.think(ask(cwd), gate, events)).text == "done"
+    assert "cannot be read here" in str(scene.tool_results())
+    assert not mark.exists()
+    assert gate.actions == []
+
+
+async def test_trusting_our_own_hook_trusts_no_other(
+    brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], gate: Asked, events: Heard, tmp_path: Path
+) -> None:
+    with_notes(agent_env, tmp_path)
+    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
+    hook = """[[hooks.PreToolUse]]\nmatcher = ".*"\n[[hooks.PreToolUse.hooks]]\ntype = "command"\n"""
+    config.write_text(config.read_text() + hook + f"command = \"touch {tmp_path / 'ran'}\"\n")
+    scene.calls("read_mcp_resource", {"server": "notes", "uri": "note://a"}).says("done")
+    with anyio.fail_after(20):
+        await brain.think(ask(cwd), gate, events)
+    assert "cannot be read here" in str(scene.tool_results())
+    assert not (tmp_path / "ran").exists()  # nobody trusted it, and we do not either
+
+
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_what_codex_begins_unasked_is_asked_about_and_after_a_no_the_turn_ends(
+async def test_with_hooks_off_what_codex_begins_unasked_is_asked_about_and_a_no_ends_the_turn(
     brain: CodexBrain, scene: Scene, cwd: Path, agent_env: dict[str, str], events: Heard, tmp_path: Path, allowed: bool
 ) -> None:
     with_notes(agent_env, tmp_path)
+    config = Path(agent_env["CODEX_HOME"]) / "config.toml"
+    config.write_text(config.read_text().replace("[features]\n", "[features]\nhooks = false\n"))
     scene.calls("read_mcp_resource", {"server": "notes", "uri": "note://a"}).hangs("one moment").says("done")
     if allowed:
         scene.clear().calls("read_mcp_resource", {"server": "notes", "uri": "note://a"}).says("done")

@@ -56,6 +56,13 @@ def test_a_nul_is_dropped_and_a_stray_byte_on_the_command_line_replaced(ai: Ai) 
     assert ai.json("caf\udce9", "--brain", "echo").of("accepted")[0]["text"] == "caf\ufffd"
 
 
+def test_an_at_word_that_is_none_of_ours_stays_in_the_text_and_is_named(ai: Ai) -> None:
+    run = ai.json("@cdoe fix the loop", "--brain", "echo")
+    assert run.code == 0
+    assert run.end["text"] == "@cdoe fix the loop"
+    assert "@cdoe is no domain, brain or tier of ours: left in the text" in run.of("routed")[0]["reasons"]
+
+
 def test_a_prompt_of_a_megabyte_is_answered_whole(ai: Ai) -> None:
     text = "كلمة word " * 100_000
     run = ai.json("--brain", "echo", stdin=text)

@@ -47,6 +47,8 @@ def decide(ask: Ask) -> Decision:
     reasons: list[str] = []
     brain = _brain(ask, prefix, parts, reasons)
     domain, confidence, scores = _domain(ask, prefix, parts, reasons)
+    if prefix.unknown:
+        reasons.append(f"@{prefix.unknown} is no domain, brain or tier of ours: left in the text")
     if prefix.tier:
         reasons.append(f"@{prefix.tier}: the {prefix.tier} tier for whoever answers")
     choice = policy.Choice(brain, ask.model, prefix.tier)
@@ -74,8 +76,6 @@ def _brain(ask: Ask, prefix: phrases.Prefix, parts: phrases.Parts, reasons: list
             raise BadInput(f"--model {ask.model} needs a brain", remedy="name it with --brain or as @brain")
         reasons.append(f"{ask.model} is a model of the gateway's")
         return "gateway"
-    if named is None and prefix.unknown:
-        reasons.append(f"@{prefix.unknown} is no domain, brain or tier of ours: left in the text")
     return named
 
 

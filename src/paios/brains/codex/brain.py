@@ -131,8 +131,8 @@ class CodexBrain:
         self._note = ""
         why = self.absent()
         for program in dict.fromkeys(self._programs()):
-            # No --config: profiles that are ours go with each thread, everything else is the user's own configuration.
-            command = [program, "app-server"]
+            # Profiles that are ours go with each thread; everything else is the user's own configuration.
+            command = [program, "app-server", *fence.START]
             try:
                 server = await AppServer.start(command, child_env(self._env, self._owner.id), self._owner.id, timeout_s=START_S)
             except (OSError, ServerGone, RpcError, TimeoutError) as error:
@@ -158,6 +158,9 @@ class CodexBrain:
                 theirs = (await server.request("config/read", {"cwd": str(turn.cwd)}))["config"]
                 config = {**self._fence(server, turn.cwd), **fence.secrets(theirs)}
                 plugged = await self._servers_of(server, fence.plugins(theirs))
+                asks = {*(theirs.get("mcp_servers") or {}), *(name for _, name in plugged)}
+                if asks:  # else there is nothing to read a resource of
+                    config |= fence.trust(await server.request("hooks/list", {"cwds": [str(turn.cwd)]}))
                 params: Message = {
                     "cwd": str(turn.cwd),
                     "approvalPolicy": "untrusted",
@@ -172,7 +175,7 @@ class CodexBrain:
                 )
                 thread, model = found["thread"]["id"], found.get("model")
                 talk = Talk(server, turn, thread, model, gate, emit, self._meters)
-                talk.asks = {*(theirs.get("mcp_servers") or {}), *(name for _, name in plugged)}
+                talk.asks = asks
                 talk.has_price = found.get("modelProvider") == "openai" and await _pays_openai(server)
                 talk.spending[thread] = facts.Spending(model, self._meters.totals.get(thread))
             except RpcError as error:

@@ -26,6 +26,13 @@ _OFF = {
 # An entry that may not be read keeps Codex (0.163) from running a command again outside the sandbox, unasked, when the sandbox
 # stopped it. The path must not exist, nor lie in a folder that is writable: there an empty file would be left behind.
 _NOWHERE = "/nonexistent/paios"
+# Reading what an MCP server offers as a resource is not asked about either, and no setting takes it away. So a hook of ours
+# refuses it before it happens; the words are what the model hears. It goes with the server's start, so that the server can
+# tell its hash, and with each thread, where it works.
+_REFUSAL = "echo 'Resources of MCP servers cannot be read here: nobody is asked about it. Use a tool of the server.' >&2; exit 2"
+_RESOURCES = ".*mcp_resource.*"
+_HOOK = {"matcher": _RESOURCES, "hooks": [{"type": "command", "command": _REFUSAL}]}
+START = ("--config", f'hooks.PreToolUse=[{{matcher="{_RESOURCES}",hooks=[{{type="command",command="{_REFUSAL}"}}]}}]')
 _SECRET = ("*KEY*", "*SECRET*", "*TOKEN*", "*PASSW*", "*CREDENTIAL*")
 _POLICY = "shell_environment_policy"
 
@@ -84,6 +91,18 @@ def prompts(config: Mapping[str, Any], plugged: Iterable[tuple[str, str]]) -> di
         of_plugin = found.setdefault("plugins", {}).setdefault(plugin, {"mcp_servers": {}})
         of_plugin["mcp_servers"][name] = _prompt(theirs.get(name) or {})
     return found
+
+
+def trust(listed: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Makes Codex run the hook of START: it runs none whose exact wording nobody approved. *listed* is its answer to `hooks/list`.
+
+    Other hooks keep the trust they have. Where the person switched hooks off, the gate can only ask once reading has begun.
+    """
+    hooks = [hook for entry in listed.get("data") or [] for hook in entry.get("hooks") or []]
+    ours = [hook for hook in hooks if hook.get("source") == "sessionFlags" and hook.get("command") == _REFUSAL]
+    state = {hook["key"]: {"trusted_hash": hook["currentHash"]} for hook in ours}
+    return {"hooks": {"PreToolUse": [_HOOK], "state": state}} if ours else {}
 
 
 def _prompt(server: Mapping[str, Any]) -> dict[str, Any]:
