@@ -290,7 +290,7 @@ async def test_trusting_our_own_hook_trusts_no_other(
     with_notes(agent_env, tmp_path)
     config = Path(agent_env["CODEX_HOME"]) / "config.toml"
     hook = """[[hooks.PreToolUse]]\nmatcher = ".*"\n[[hooks.PreToolUse.hooks]]\ntype = "command"\n"""
-    config.write_text(config.read_text() + hook + f"command = \"touch {tmp_path / 'ran'}\"\n")
+    config.write_text(config.read_text() + hook + f'command = "touch {tmp_path / "ran"}"\n')
     scene.calls("read_mcp_resource", {"server": "notes", "uri": "note://a"}).says("done")
     with anyio.fail_after(20):
         await brain.think(ask(cwd), gate, events)

@@ -29,7 +29,7 @@ _NOWHERE = "/nonexistent/paios"
 # Reading what an MCP server offers as a resource is not asked about either, and no setting takes it away. So a hook of ours
 # refuses it before it happens; the words are what the model hears. It goes with the server's start, so that the server can
 # tell its hash, and with each thread, where it works.
-_REFUSAL = "echo 'Resources of MCP servers cannot be read here: nobody is asked about it. Use a tool of the server.' >&2; exit 2"
+_REFUSAL = "echo 'Resources of MCP servers cannot be read here: nobody is asked about it. Use its tools.' >&2; exit 2"
 _RESOURCES = ".*mcp_resource.*"
 _HOOK = {"matcher": _RESOURCES, "hooks": [{"type": "command", "command": _REFUSAL}]}
 START = ("--config", f'hooks.PreToolUse=[{{matcher="{_RESOURCES}",hooks=[{{type="command",command="{_REFUSAL}"}}]}}]')
