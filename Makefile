@@ -3,12 +3,12 @@ PYTHON ?= python3
 UV_PIN := uv>=0.9,<1
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_LINK_MODE ?= copy
-EXTRAS := --extra claude --extra codex --extra gateway --extra testing
+EXTRAS := --extra claude --extra codex --extra gateway --extra vectors --extra testing
 # uv is taken from PATH, else put into .venv from the package index.
 UV = $(shell command -v uv || echo .venv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: help setup demo install test test-local-llm check format bench docs clean
+.PHONY: help setup demo install test test-local-llm check format bench train routing docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,7 +30,7 @@ demo: .demo-setup ## answer real questions over these documents: no key, no netw
 install: ## put `ai` on your PATH, with all brains
 	$(PYTHON) -m venv .venv 2>/dev/null || true
 	command -v uv >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check '$(UV_PIN)'
-	$(UV) tool install --force --python $(PYTHON) '.[claude,codex,gateway]'
+	$(UV) tool install --force --python $(PYTHON) '.[claude,codex,gateway,vectors]'
 	@$(UV) tool update-shell >/dev/null 2>&1 || true
 	@echo "Installed. Open a new terminal and type: ai doctor"
 
@@ -51,6 +51,14 @@ test-local-llm: setup ## a real GGUF model in process (builds llama.cpp: about 7
 format: setup ## put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+train: setup ## train the router's classifier anew (training/README.md)
+	$(UV) sync --quiet --locked --group dev --group training $(EXTRAS) --inexact
+	$(BIN)/python -m training.train
+
+routing: setup ## measure the router beside two baselines, and write docs/reference/routing-measured.md
+	$(UV) sync --quiet --locked --group dev --group training $(EXTRAS) --inexact
+	$(BIN)/python -m training.evaluate
 
 bench: setup ## measure, and write docs/reference/performance.md
 	$(BIN)/python -m bench

@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ import click
 
 from paios.base.errors import PaiosError, Reason
 from paios.base.events import KINDS, SCHEMA, Terminal
-from paios.config.settings import Doc, catalogue
+from paios.config.models import Models
+from paios.config.settings import catalogue
 from paios.interfaces.cli import main as parser
 
 FOLDER = Path(__file__).parent / "reference"
@@ -44,10 +46,11 @@ TAIL = """
 
 ## `llm-config.json`
 
-Which model a brain uses at which tier, and the model APIs that the gateway may call. A brain that a tier leaves out keeps its
-default, `null` is the program's own default. A gateway model is `endpoint/model`. A key is never written here: it is
-`env:NAME`, a variable of your environment, or `profile:ID`, a profile of `auth-profiles.json`; an endpoint without `key` uses
-the profiles of the provider of its name.
+Which brains are asked for what, which model a brain uses at which tier, and the model APIs that the gateway may call. `routes`
+has for each domain the brains to try in order, as `brain` or `brain:tier`; a domain left out keeps its default. A brain that a
+tier leaves out keeps its default, `null` is the program's own default. A gateway model is `endpoint/model`. A key is never
+written here: it is `env:NAME`, a variable of your environment, or `profile:ID`, a profile of `auth-profiles.json`; an endpoint
+without `key` uses the profiles of the provider of its name.
 
 ```json llm-config.json
 {
@@ -59,12 +62,18 @@ the profiles of the provider of its name.
   "tiers": {
     "fast": {"claude": "haiku", "gateway": "mistral/mistral-small-latest"},
     "deep": {"gateway": "work/claude-sonnet-5-5"}
+  },
+  "routes": {
+    "code": ["claude:deep", "codex", "librarian"]
   }
 }
 ```
 
 Kinds are `openai`, `anthropic`, `google`, `openrouter`, `openai-compatible` (needs `base_url`) and `ollama`. Tiers are
-`instant`, `fast`, `standard`, `deep` and `premium`.
+`instant`, `fast`, `standard`, `deep` and `premium`; a brain without one is asked at
+`standard`. Without the file the routes are:
+
+@routes@
 
 ## `auth-profiles.json`
 
@@ -94,20 +103,18 @@ only read. What cannot be used is listed by `ai config validate`.
 
 def settings() -> str:
     """`settings.md`: every key of `paios.toml` from its dataclass, and the two JSON files."""
-    rows: list[tuple[str, object, Doc]] = []
-    for key, default, doc in catalogue():
-        if isinstance(default, dict):
-            rows.append((key, None, doc))
-            rows += [(f"{key}.{name}", value, Doc("", "")) for name, value in default.items()]
-        else:
-            rows.append((key, default, doc))
-    lines = [f"| `{key}` | {_toml(default)} | {doc.unit} | {_cell(doc.text)} |" for key, default, doc in rows]
-    return HEAD + "\n".join(lines) + "\n" + TAIL
+    lines = [f"| `{key}` | {_toml(default)} | {doc.unit} | {_cell(doc.text)} |" for key, default, doc in catalogue()]
+    return HEAD + "\n".join(lines) + "\n" + TAIL.replace("@routes@", _routes())
+
+
+def _routes() -> str:
+    rows = [f"| `{domain}` | {_toml(brains)} |" for domain, brains in Models.default().routes.items()]
+    return "\n".join(["| domain | default |", "|---|---|", *rows])
 
 
 def _toml(value: object) -> str:
     if value is None:
-        return ""
+        return "none"
     if isinstance(value, tuple):
         return "`[" + ", ".join(json.dumps(v) for v in value) + "]`"
     return f"`{json.dumps(value)}`"
@@ -177,7 +184,8 @@ Every event begins with these four:
 A request's events come in this order, and exactly one of {ENDS} ends them:
 
 ```text
-accepted, routed, (began, (recalled | said | thought | acted | waiting | judged | bound | spent)*, steppedaside?)*, end
+accepted, routed, (began, work*, steppedaside?)*, end
+work: recalled | said | thought | acted | waiting | judged | bound | spent | metered
 ```
 """
 
@@ -220,6 +228,7 @@ _PLAIN: dict[object, str] = {
     bool: "true or false",
     Decimal: "string, a decimal number",
     Path: "string, a path",
+    datetime: "string, ISO 8601, UTC",
     type(None): "null",
 }
 

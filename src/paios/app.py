@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,22 +14,26 @@ from paios.base.clock import Clock, SystemClock
 from paios.base.db import Database
 from paios.base.home import make
 from paios.base.process import Owner, reap
-from paios.base.types import BrainStatus, Decision, Request
+from paios.base.types import BrainStatus
 from paios.brains.brain import Brain
 from paios.brains.claude.brain import ClaudeBrain
 from paios.brains.codex.brain import CodexBrain
 from paios.brains.echo import EchoBrain
 from paios.brains.gateway.brain import GatewayBrain
 from paios.brains.gateway.endpoint import Endpoint, endpoints_from_env
+from paios.brains.gateway.vendors import is_forwarded
 from paios.brains.librarian.brain import LibrarianBrain
 from paios.brains.local import LocalBrain
 from paios.config.files import load_settings
 from paios.config.models import MODELS, Models, load_models
 from paios.config.settings import Settings
+from paios.memory.embed import SentenceEncoder, is_installed
 from paios.observability import store
 from paios.observability.events import EventLog
-from paios.routing.decide import Ask, decide
+from paios.routing import policy
+from paios.work import learning
 from paios.work.ask import Means
+from paios.work.route import Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class House:
     db: Database
     settings: Settings
     models: Models
+    router: Router
     interrupted: tuple[str, ...]  # requests of processes that died, ended at this start
 
     async def statuses(self) -> list[BrainStatus]:
@@ -86,8 +90,10 @@ async def open_house(
         interrupted = await to_thread.run_sync(log.recover, run)
         await to_thread.run_sync(reap, run)
         brains = make_brains(settings, models, env, owner)
-        means = Means(log, brains, partial(_decide, settings, models, brains), settings.limits, clock)
-        yield House(means, db, settings, models, tuple(interrupted))
+        encoder = SentenceEncoder() if is_installed() else None
+        at_home = {*policy.AT_HOME, *(("gateway",) if _is_local(_endpoints(models, env)) else ())}
+        router = Router(settings, models, brains, KNOWN, at_home, db, clock, learning.load(home), encoder)
+        yield House(Means(log, brains, router.decide, settings.limits, clock), db, settings, models, router, tuple(interrupted))
     finally:
         with anyio.CancelScope(shield=True):
             for brain in brains.values():
@@ -127,19 +133,6 @@ def _endpoints(models: Models, env: Mapping[str, str]) -> tuple[Endpoint, ...]:
 KNOWN = ("claude", "codex", "gateway", "local", "librarian", "echo")
 
 
-def _decide(settings: Settings, models: Models, brains: Mapping[str, Brain], request: Request) -> Decision:
-    disabled = {name: "switched off in paios.toml" for name in KNOWN if name not in brains}
-    absent = {name: why for name, brain in brains.items() if (why := brain.absent())}
-    return decide(
-        Ask(
-            text=request.text,
-            has_image=any(a.is_image for a in request.attachments),
-            brain=request.brain,
-            model=request.model,
-            table=settings.routing.table,
-            threshold=settings.routing.threshold,
-            absent={**disabled, **absent},
-            known=KNOWN,
-            model_for=models.tiers,
-        )
-    )
+def _is_local(endpoints: Collection[Endpoint]) -> bool:
+    """Whether every model API that is set up is a server on this machine that does not pass its models on to a cloud."""
+    return all(endpoint.is_own and not any(map(is_forwarded, endpoint.models)) for endpoint in endpoints)

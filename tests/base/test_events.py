@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from paios.base.events import KINDS, Acted, Event, Said, Spent, from_json, to_json
-from paios.base.types import Action, Usage
+from paios.base.events import KINDS, Acted, Event, Metered, Said, Spent, from_json, to_json
+from paios.base.types import Action, Usage, Window
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -39,6 +40,7 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         type(None): st.none(),
         Decimal: st.decimals(allow_nan=False, allow_infinity=False),
+        datetime: st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))])),
         Path: TEXT.filter(lambda t: "\0" not in t).map(Path),
     }
     return plain[hint]
@@ -56,6 +58,15 @@ def test_the_json_of_an_action_and_of_a_cost() -> None:
     )
     assert to_json(Spent("codex", "m", Usage(1, 2, 3, 4, 5), Decimal("0.000001"), "priced")) == snapshot(
         '{"type":"spent","brain":"codex","model":"m","usage":{"input":1,"cached":2,"cache_write":3,"output":4,"reasoning":5},"cost_usd":"0.000001","source":"priced"}'
+    )
+
+
+def test_the_json_of_a_time_is_iso_8601() -> None:
+    resets_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    metered = Metered("codex", (Window("5h", 97.0, resets_at), Window("weekly", 20.0)))
+    assert from_json(to_json(metered)) == metered
+    assert to_json(metered) == snapshot(
+        '{"type":"metered","brain":"codex","windows":[{"name":"5h","used_percent":97.0,"resets_at":"2026-01-02T03:04:05+00:00"},{"name":"weekly","used_percent":20.0,"resets_at":null}]}'
     )
 
 

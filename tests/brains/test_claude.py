@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
-from paios.base.events import Acted, Bound, Said, Spent
+from paios.base.events import Acted, Bound, Metered, Said, Spent
 from paios.base.process import Owner, tagged
-from paios.base.types import Action, Attachment, Message, Reply, Session, Turn, Usage, Verdict, new_trace
+from paios.base.types import Action, Attachment, Message, Reply, Session, Turn, Usage, Verdict, Window, new_trace
 from paios.brains.claude.bill import Bill, totals_in
 from paios.brains.claude.brain import ClaudeBrain
 from paios.brains.claude.errors import failure_of
@@ -685,23 +685,52 @@ async def test_a_wait_the_vendor_asks_for_is_told_instead_of_waited_out(
     assert len(scene.requests) == 1
 
 
+@pytest.fixture
+def subscribed(agent_env: dict[str, str], owner: Owner) -> ClaudeBrain:
+    """Of a person with a subscription: only of those has the vendor windows to tell."""
+    env = {k: v for k, v in agent_env.items() if k != "ANTHROPIC_API_KEY"}
+    return ClaudeBrain(env={**env, "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-test"}, owner=owner)
+
+
+def quota(status: str, used: float, resets_at: datetime) -> dict[str, str]:
+    at = f"{resets_at.timestamp():.0f}"  # Claude Code takes no far-off ones seriously
+    names = {"status": status, "representative-claim": "five_hour", "reset": at}
+    names |= {"5h-utilization": str(used), "5h-reset": at, "7d-utilization": "0.2", "7d-reset": at}
+    return {f"anthropic-ratelimit-unified-{name}": value for name, value in names.items()}
+
+
+def windows(used_percent: float, resets_at: datetime) -> tuple[Window, ...]:
+    return Window("5h", used_percent, resets_at), Window("weekly", 20.0, resets_at)
+
+
+@real
+async def test_the_windows_told_during_a_turn_are_told_once_at_its_end(
+    subscribed: ClaudeBrain, turn: Turn, gate: Asked, scene: Scene
+) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    scene.calls("Bash", {"command": "echo hi"}, headers=quota("allowed", 0.5, soon))
+    scene.says("one", headers=quota("allowed_warning", 0.97, soon)).says("two")
+    first, second = Heard(), Heard()
+    await answered(subscribed, turn, gate, first)
+    await answered(subscribed, turn, gate, second)
+    assert first.of(Metered) == [Metered("claude", windows(97.0, soon))]
+    assert first.events[-1] == first.of(Metered)[0]
+    assert second.of(Metered) == []
+
+
 @real
 async def test_a_subscriptions_limit_is_reported_with_its_windows(
-    agent_env: dict[str, str], owner: Owner, turn: Turn, gate: Asked, events: Heard, scene: Scene
+    subscribed: ClaudeBrain, turn: Turn, gate: Asked, events: Heard, scene: Scene
 ) -> None:
-    env = {k: v for k, v in agent_env.items() if k != "ANTHROPIC_API_KEY"}
-    brain = ClaudeBrain(env={**env, "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-test"}, owner=owner)
-    at = f"{(datetime.now(UTC) + timedelta(hours=2)).timestamp():.0f}"  # Claude Code takes no far-off ones seriously
-    names = {"status": "rejected", "representative-claim": "five_hour", "reset": at}
-    names |= {"5h-utilization": "1.0", "5h-reset": at, "7d-utilization": "0.2", "7d-reset": at}
-    headers = {f"anthropic-ratelimit-unified-{name}": value for name, value in names.items()}
-    scene.refuses(429, "over the limit", headers=headers).forever()
+    brain, soon = subscribed, datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    scene.refuses(429, "over the limit", headers=quota("rejected", 1.0, soon)).forever()
     error = await unavailable(brain, turn, gate, events)
     assert error.reason == "limited"
     assert error.retry_after_s is not None
     assert error.retry_after_s > 3600
     status = await brain.status()
-    assert [(w.name, w.used_percent) for w in status.windows] == [("5h", 100.0), ("weekly", 20.0)]
+    assert status.windows == windows(100.0, soon)
+    assert events.of(Metered) == [Metered("claude", status.windows)]
     assert status.login == "subscription"
 
 

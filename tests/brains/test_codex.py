@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from paios.base.errors import BrainRefused, BrainUnavailable, SessionLost
-from paios.base.events import Acted, Bound, Said, Spent
+from paios.base.events import Acted, Bound, Metered, Said, Spent
 from paios.base.process import Owner, tagged
-from paios.base.types import Action, Attachment, Message, Session, Turn, Usage, Verdict
+from paios.base.types import Action, Attachment, Message, Session, Turn, Usage, Verdict, Window
 from paios.brains.codex import facts, fence, items, reads, rollout
 from paios.brains.codex.brain import CodexBrain
 from paios.observability.usage import price
@@ -524,6 +524,51 @@ async def test_tokens_are_counted_when_the_turn_fails_later(
     assert events.usage == Usage(input=80, cached=20, output=9)
 
 
+def quota(used: float, weekly: float | None, resets_at: datetime, limit: str = "") -> dict[str, str]:
+    """What an answer for a ChatGPT login carries; *limit* names one of a single model."""
+    told = {"primary": (used, 300), **({} if weekly is None else {"secondary": (weekly, 10_080)})}
+    return {
+        f"x-codex-{limit}{window}-{name}": f"{value:g}" if isinstance(value, float) else str(value)
+        for window, (percent, minutes) in told.items()
+        for name, value in (
+            ("used-percent", percent),
+            ("window-minutes", minutes),
+            ("reset-at", int(resets_at.timestamp())),
+        )
+    }
+
+
+async def test_the_windows_told_during_a_turn_are_told_once_at_its_end(
+    brain: CodexBrain, scene: Scene, cwd: Path, gate: Asked
+) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    scene.calls(SHELL, {"cmd": "ls"}, headers=quota(50, 20, soon)).says("one", headers=quota(97.4, 20, soon))
+    scene.says("two").says("three", headers=quota(98, None, soon)).says("four", headers=quota(100, 9, soon, "other-"))
+    told = []
+    for _ in range(4):
+        events = Heard()
+        with anyio.fail_after(20):
+            await brain.think(ask(cwd), gate, events)
+        told.append(events.of(Metered))
+        assert not told[-1] or events.events[-1] == told[-1][0]
+    weekly = Window("weekly", 20.0, soon)
+    full = Metered("codex", (Window("5h", 98.0, soon), weekly))
+    assert told == [[Metered("codex", (Window("5h", 97.0, soon), weekly))], [], [full], [full]]
+    assert (await brain.status()).windows == full.windows  # nor does an answer without them wipe them out
+
+
+async def test_a_turn_that_meets_the_limit_tells_its_windows_and_when_it_ends(
+    brain: CodexBrain, scene: Scene, cwd: Path, gate: Asked, events: Heard
+) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    scene.refuses(429, headers=quota(100, 20, soon), type="usage_limit_reached", plan_type="pro")
+    with anyio.fail_after(20), pytest.raises(BrainUnavailable) as caught:
+        await brain.think(ask(cwd), gate, events)
+    assert caught.value.reason == "limited"
+    assert caught.value.retry_after_s is not None and caught.value.retry_after_s > 3600
+    assert events.of(Metered) == [Metered("codex", (Window("5h", 100.0, soon), Window("weekly", 20.0, soon)))]
+
+
 async def test_a_model_server_that_is_not_there_does_not_keep_us_waiting(
     brain: CodexBrain, scene: Scene, agent_env: dict[str, str], cwd: Path, gate: Asked, events: Heard
 ) -> None:
@@ -850,6 +895,11 @@ def test_quota_windows_have_names_and_say_when_a_limit_ends() -> None:
     error = facts.problem({"message": "out of tokens", "codexErrorInfo": "usageLimitExceeded"}, limits, now)
     assert isinstance(error, BrainUnavailable)
     assert (error.reason, error.retry_after_s) == ("limited", 600.0)
+
+
+def test_a_reset_in_no_year_that_could_be_meant_is_left_out() -> None:
+    told = {"usedPercent": 97, "windowDurationMins": 300, "resetsAt": 1_795_399_123_000}
+    assert facts.windows({"primary": told}) == (Window("5h", 97.0),)
 
 
 def test_nothing_is_ever_allowed_for_the_whole_session() -> None:

@@ -13,11 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from paios.base.errors import BadConfig, BadInput
+from paios.base.types import DOMAINS
 from paios.config import files
 from paios.interfaces.cli.config import config
 from paios.interfaces.cli.door import Door
 
 SECRET = "sk-thisisasecretofsomelength"
+ROUTES = '{"version": 1, "routes": {"code": ["claude"]}}'
 MODELS = '{"version": 1, "endpoints": {"mistral": {"kind": "openai-compatible", "base_url": "https://u:p@x.example/v1?k=v"}}}'
 PROFILES = '{"version": 1, "profiles": {"m": {"type": "api_key", "provider": "mistral", "key": "' + SECRET + '"}}}'
 
@@ -48,20 +50,25 @@ def test_path_prints_home_and_every_file(tmp_path: Path) -> None:
 
 
 def test_show_says_where_each_value_comes_from(tmp_path: Path) -> None:
-    write(tmp_path, "paios.toml", '[limits]\ntimeout_s = 5\n[routing.table]\ncode = ["claude"]\n')
+    write(tmp_path, "paios.toml", "[limits]\ntimeout_s = 5\n")
+    write(tmp_path, "llm-config.json", '{"version": 1, "routes": {"code": ["claude", "codex:deep"]}}')
     lines = run(tmp_path, "show").output.splitlines()
     assert "limits.timeout_s = 5.0  (paios.toml)" in lines
     assert "limits.silent_s = 300.0  (default)" in lines
-    assert "routing.table.code = [claude]  (paios.toml)" in lines
+    assert "limits.daily_usd = none  (default)" in lines
+    assert "routes.code = [claude, codex:deep]  (llm-config.json)" in lines
+    assert "routes.vision = [gateway:standard, claude:standard, codex:standard]  (default)" in lines
     assert "models.claude.deep = opus  (default)" in lines
     assert "models.codex.deep = the brain's own default  (default)" in lines
 
 
 def test_show_takes_one_key_or_a_group(tmp_path: Path) -> None:
     assert run(tmp_path, "show", "limits.timeout_s").output == "limits.timeout_s = 1800.0  (default)\n"
-    assert json.loads(run(tmp_path, "show", "routing.table.vision", "--json").output) == {
-        "routing.table.vision": {"value": ["gateway:standard", "claude:standard", "codex:standard"], "from": "default"}
+    assert json.loads(run(tmp_path, "show", "routes.vision", "--json").output) == {
+        "routes.vision": {"value": ["gateway:standard", "claude:standard", "codex:standard"], "from": "default"}
     }
+    assert [line.split()[0] for line in run(tmp_path, "show", "routes").output.splitlines()] == [f"routes.{d}" for d in DOMAINS]
+    assert json.loads(run(tmp_path, "show", "limits.daily_usd", "--json").output)["limits.daily_usd"]["value"] is None
     assert {line.partition(".")[0] for line in run(tmp_path, "show", "brains").output.splitlines()} == {"brains"}
     wrong = run(tmp_path, "show", "limits.timout_s").exception
     assert isinstance(wrong, BadInput)
@@ -95,6 +102,14 @@ def test_validate_lists_the_problems_of_all_files(tmp_path: Path) -> None:
         assert part in result.exception.message
 
 
+def test_validate_names_the_route_that_is_wrong(tmp_path: Path) -> None:
+    write(tmp_path, "llm-config.json", '{"version": 1, "routes": {"code": ["codex", "claude:fsat"]}}')
+    result = run(tmp_path, "validate")
+    assert isinstance(result.exception, BadConfig)
+    assert "llm-config.json: routes.code[1] must be" in result.exception.message
+    assert "(did you mean fast?)" in result.exception.message
+
+
 def test_validate_says_what_is_good_and_absent_and_what_openclaw_has(tmp_path: Path) -> None:
     write(tmp_path, "paios.toml", "")
     openclaw = write(tmp_path, ".openclaw/openclaw.json", "{oops")
@@ -111,7 +126,12 @@ def test_validate_says_what_is_good_and_absent_and_what_openclaw_has(tmp_path: P
 
 @pytest.mark.parametrize(
     ("name", "good"),
-    [("paios.toml", "[limits]\ntimeout_s = 5\n"), ("llm-config.json", MODELS), ("auth-profiles.json", PROFILES)],
+    [
+        ("paios.toml", "[limits]\ntimeout_s = 5\n"),
+        ("llm-config.json", MODELS),
+        ("llm-config.json", ROUTES),
+        ("auth-profiles.json", PROFILES),
+    ],
 )
 def test_a_file_that_was_good_once_can_be_restored(tmp_path: Path, name: str, good: str) -> None:
     path = write(tmp_path, name, good)

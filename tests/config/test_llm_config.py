@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from paios.base.errors import BadConfig
-from paios.base.types import TIERS
+from paios.base.types import DOMAINS, TIERS
 from paios.config.models import Endpoint, Models, load_models
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -57,6 +57,36 @@ def test_a_tier_keeps_the_defaults_of_the_brains_it_leaves_out(tmp_path: Path) -
     assert models.tiers.get(("codex", "fast")) == "gpt-6-luna"
     assert models.tiers.get(("claude", "deep")) is None
     assert models.tiers.get(("claude", "premium")) == "opus"
+
+
+def test_without_a_file_each_domain_has_its_default_route(tmp_path: Path) -> None:
+    standard = ("claude:standard", "gateway:standard", "codex:standard", "local", "librarian")
+    small = ("gateway:instant", "claude:fast", "codex:fast", "local", "librarian")
+    assert load(tmp_path).routes == {
+        "code": ("codex:standard", "claude:standard", "gateway:standard", "local", "librarian"),
+        "creative": ("claude:premium", "gateway:premium", "codex:premium", "local", "librarian"),
+        "analysis": ("claude:deep", "gateway:deep", "codex:deep", "local", "librarian"),
+        "vision": ("gateway:standard", "claude:standard", "codex:standard"),
+        "system": small,
+        "schedule": small,
+        "search": standard,
+        "general": standard,
+    }
+    assert Models.default().routes == load(tmp_path).routes
+
+
+def test_a_route_replaces_its_default_and_no_other(tmp_path: Path) -> None:
+    write(tmp_path, routes={"code": ["claude:deep", "codex", "echo"], "vision": ["gateway"]})
+    routes = load(tmp_path).routes
+    assert (routes["code"], routes["vision"]) == (("claude:deep", "codex", "echo"), ("gateway",))
+    default = Models.default().routes
+    assert list(routes) == list(DOMAINS)
+    assert {domain for domain in DOMAINS if routes[domain] != default[domain]} == {"code", "vision"}
+
+
+def test_a_file_without_routes_keeps_them_all(tmp_path: Path) -> None:
+    write(tmp_path, tiers={"fast": {"claude": "haiku"}})
+    assert load(tmp_path).routes == Models.default().routes
 
 
 def test_an_endpoint_gets_the_key_it_names(tmp_path: Path) -> None:
@@ -121,6 +151,19 @@ def test_keys_are_in_no_repr(tmp_path: Path) -> None:
         ({"endpoints": {"a": {"kind": "openai", "base_url": "localhost:1"}}}, "endpoints.a.base_url must be an address"),
         ({"endpoints": {"a": {"kind": "openai", "key": SECRET}}}, "endpoints.a.key must be env:NAME or profile:ID"),
         ({"endpoints": {"a": {"kind": "openai", "key": "profile:me"}}}, "names the profile me, which does not exist"),
+        ({"route": {}}, "route is not known here; did you mean routes?"),
+        ({"routes": ["claude"]}, "routes must be a table of keys and values"),
+        ({"routes": {"code": "claude"}}, "routes.code must be a list"),
+        ({"routes": {"code": None}}, "routes.code must be a list"),
+        ({"routes": {"code": []}}, "routes.code must be a list of at least one brain"),
+        ({"routes": {"cod": ["claude"]}}, "routes.cod: the key must be one of code, "),
+        ({"routes": {"cod": ["claude"]}}, "(did you mean code?)"),
+        ({"routes": {"code": ["codex", "claud"]}}, "routes.code[1] must be `brain` or `brain:tier`, and brain one of claude, "),
+        ({"routes": {"code": ["codex", "claud"]}}, "(did you mean claude?)"),
+        ({"routes": {"code": ["claude:fsat"]}}, "routes.code[0] must be `brain` or `brain:tier`, and tier one of instant, "),
+        ({"routes": {"code": ["claude:fsat"]}}, "(did you mean fast?)"),
+        ({"routes": {"code": ["claude:"]}}, "tier one of instant, fast, standard, deep, premium"),
+        ({"routes": {"code": [SECRET]}}, "routes.code[0] must be `brain` or `brain:tier`"),
     ],
 )
 def test_a_wrong_file_is_explained_and_keys_are_not_quoted(tmp_path: Path, config: dict[str, object], says: str) -> None:
@@ -138,6 +181,13 @@ def test_dangling_references_are_all_listed(tmp_path: Path) -> None:
     )
     assert "3 problems" in message
     assert "endpoints.c.key names the profile mine2, which does not exist; must be one of mine (did you mean mine?)" in message
+
+
+def test_wrong_routes_are_listed_with_all_other_problems_of_the_file(tmp_path: Path) -> None:
+    message = complaint(tmp_path, tiers={"fsat": {}}, routes={"code": ["nobody", "claude:huge"], "art": ["claude"]})
+    for key in ("tiers.fsat", "routes.code[0]", "routes.code[1]", "routes.art"):
+        assert key in message
+    assert "4 problems" in message
 
 
 def test_a_tier_may_name_what_the_gateway_finds_by_itself(tmp_path: Path) -> None:

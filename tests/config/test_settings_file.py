@@ -81,13 +81,18 @@ def test_without_a_file_no_validation_library_is_imported(tmp_path: Path) -> Non
 
 
 def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    write(tmp_path, '[limits]\ntimeout_s = 5\n[brains.librarian]\nfolders = ["~/notes"]\n[routing.table]\ncode = ["claude"]\n')
+    write(tmp_path, '[limits]\ntimeout_s = 5\n[brains.librarian]\nfolders = ["~/notes"]\n')
     settings = files.load_settings(tmp_path)
     assert settings.limits.timeout_s == 5.0
     assert settings.brains.librarian.folders == ("~/notes",)
-    assert settings.routing.table["code"] == ("claude",)
-    assert settings.routing.table["vision"] == Settings().routing.table["vision"]
+    assert settings.limits.silent_s == Settings().limits.silent_s
     assert settings.brains.codex == Settings().brains.codex
+
+
+def test_a_day_has_no_ceiling_unless_one_is_set(tmp_path: Path) -> None:
+    assert files.load_settings(tmp_path).limits.daily_usd is None
+    write(tmp_path, "[limits]\ndaily_usd = 5\n")
+    assert files.load_settings(tmp_path).limits.daily_usd == 5.0
 
 
 @pytest.mark.parametrize(
@@ -105,12 +110,18 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("[brains.claude]\nbinary = 2026-11-22", "brains.claude.binary is {"),
         ("brains = 3", "brains is 3; must be a table of keys and values"),
         ("[routing]\nthreshold = 1.5", "routing.threshold is 1.5; must be at most 1"),
-        ('[routing.table]\ncode = "claude"', 'routing.table.code is "claude"; must be a list'),
-        ("[routing.table]\ncode = []", "routing.table.code is []; must be a list of at least one brain"),
-        ('[routing.table]\ncod = ["claude"]', "routing.table.cod: the key must be one of code, "),
-        ('[routing.table]\ncode = ["claud"]', "(did you mean claude?)"),
-        ('[routing.table]\ncode = ["claude:fsat"]', "(did you mean fast?)"),
-        ('[routing.table]\ncode = ["claude:"]', "tier one of instant, fast, standard, deep, premium"),
+        ("[limits]\ndaily_usd = 0", "limits.daily_usd is 0; must be greater than 0"),
+        ("[limits]\ndaily_usd = nan", "limits.daily_usd is NaN; must be a finite number"),
+        ('[limits]\ndaily_usd = "5 $"', 'limits.daily_usd is "5 $"; must be a number'),
+        ('[routing]\nprivate_folders = "~/mine"', 'routing.private_folders is "~/mine"; must be a list'),
+        (
+            '[routing]\nprivate_folders = ["/a", "mine"]',
+            'routing.private_folders[1] is "mine"; must be a path that begins with / or ~/',
+        ),
+        ('[routing]\nprivate_folders = ["~noor/mine"]', "must be a path that begins with / or ~/"),
+        ('[routing]\nprivate_folders = [""]', "must be a path that begins with / or ~/"),
+        ('[routing.table]\ncode = ["claude"]', "routing.table is not known here; it moved to `routes` in llm-config.json"),
+        ('[routes]\ncode = ["claude"]', "routes is not known here; it belongs into llm-config.json"),
         ("[limits]\ntimeout_s = \n", "is not TOML: Invalid value (at line 2, column 13)"),
         ("[limits", "(at line 1, column 8)"),
         ("x = " + "[" * 3000, "is nested too deeply"),
@@ -125,7 +136,7 @@ def test_a_wrong_file_is_explained(tmp_path: Path, text: str, says: str) -> None
 
 def test_all_problems_are_listed_not_only_the_first(tmp_path: Path) -> None:
     message = complaint(tmp_path, 'brains = 1\n[limits]\nsilent = 2\napproval_s = -1\n[routing.table]\ncode = ["nobody"]')
-    for key in ("brains is 1", "limits.silent is", "limits.approval_s is", "routing.table.code[0] is"):
+    for key in ("brains is 1", "limits.silent is", "limits.approval_s is", "routing.table is"):
         assert key in message
     assert "4 problems" in message
 
@@ -355,7 +366,8 @@ def test_setting_a_value_keeps_comments_and_order(tmp_path: Path) -> None:
         ("brains.claude.binary", 'a\nb = "c', 'binary = "a\\nb = \\"c"'),
         ("brains.codex.enabled", "false", "enabled = false"),
         ("brains.librarian.folders", '["~/a", "~/b"]', 'folders = ["~/a", "~/b"]'),
-        ("routing.table.code", '["codex:deep"]', 'code = ["codex:deep"]'),
+        ("routing.private_folders", '["~/mine", "/srv/hers", "~"]', 'private_folders = ["~/mine", "/srv/hers", "~"]'),
+        ("limits.daily_usd", "2.5", "daily_usd = 2.5"),
         ("limits.prompt_bytes", "1_000", "prompt_bytes = 1_000"),
     ],
 )
@@ -380,7 +392,9 @@ def test_setting_makes_the_file_if_there_is_none(tmp_path: Path) -> None:
         ("limits.timeut_s", "5", "did you mean limits.timeout_s?"),
         ("limits", "5", "limits is a table"),
         ("limits.timeout_s.x", "5", "limits.timeout_s is no table"),
-        ("routing.table.cod", '["claude"]', "did you mean code?"),
+        ("routing.table.code", '["claude"]', "routing.table is not known here; it moved to `routes` in llm-config.json"),
+        ("routes.code", '["claude"]', "routes is not known here; it belongs into llm-config.json"),
+        ("limits.daily_usd", "0", "limits.daily_usd is 0; must be greater than 0"),
         ("lim its", "1", "'lim its' is no key"),
         ("limits.", "1", "'limits.' is no key"),
     ],

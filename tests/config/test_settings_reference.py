@@ -44,3 +44,10 @@ def test_the_page_s_examples_pass_their_checks() -> None:
     profiles = parse_profiles(examples["auth-profiles.json"], Path("auth-profiles.json"))
     models = parse_models(examples["llm-config.json"], Path("llm-config.json"), profiles=profiles)
     assert models.tiers.get(("gateway", "deep")) == "work/claude-sonnet-5-5"
+    assert models.routes["code"] == ("claude:deep", "codex", "librarian")
+
+
+def test_the_how_to_s_example_of_routes_passes_its_check() -> None:
+    text = (ROOT / "docs" / "how-to" / "add-a-brain.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```json llm-config\.json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert parse_models(example, Path("llm-config.json"), profiles=None).routes["code"]

@@ -24,9 +24,11 @@ from paios.interfaces.cli.main import COMMANDS, HELP
 from paios.testing.scene import Scene
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "changes").glob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "changes").glob("*.md"), ROOT / "training/README.md"]
+)
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-WITH_EXAMPLES = ["README.md", "docs/tutorial.md", "docs/ar/start.md"]
+WITH_EXAMPLES = ["README.md", "docs/tutorial.md", "docs/how-to/choose-who-answers.md", "docs/ar/start.md"]
 ALONE = ("echo", "librarian")  # brains that call nobody
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -238,9 +240,9 @@ def test_every_option_and_setting_between_backticks_exists(name: str) -> None:
     for words in re.findall(r"`([^`\n]+)`", FENCE.sub("", read(name))):
         if re.match(r"--?[a-z]", words):
             assert words.split()[0] in options, f"{name}: {words}"
-        # `routing.decide` and the like are functions: settings have a group of a brain, or one of these two, before them.
-        if re.fullmatch(r"(brains\.[a-z]+|limits|routing\.table)\.[a-z_]+", words):
-            assert words in keys or words.removeprefix("routing.table.") in DOMAINS, f"{name}: {words}"
+        # `routing.decide` and the like are functions: settings have a group of a brain, or `limits`, before them.
+        if re.fullmatch(r"(brains\.[a-z]+|limits|routes)\.[a-z_]+", words):
+            assert words in keys or words.removeprefix("routes.") in DOMAINS, f"{name}: {words}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -259,9 +261,11 @@ def find(words: list[str]) -> tuple[click.Command, list[str]]:
         assert not re.fullmatch(r"[a-z]+", words[0]) or words[0] in ("ask",), f"there is no command: ai {' '.join(words)}"
         return load("ask"), words
     command, rest = load(words[0]), words[1:]
-    if isinstance(command, click.Group) and rest and re.fullmatch(r"[a-z]+", rest[0]):
+    while isinstance(command, click.Group) and rest and re.fullmatch(r"[a-z]+", rest[0]):
         assert rest[0] in command.commands, f"there is no command: ai {' '.join(words)}"
-        return command.commands[rest[0]], rest[1:]
+        command, rest = command.commands[rest[0]], rest[1:]
+    if isinstance(command, click.Group) and "decide" in command.commands:
+        command = command.commands["decide"]  # what stands after `ai route` is a text or an option of this one
     return command, rest
 
 

@@ -27,6 +27,12 @@ def settings(ai: Ai, text: str) -> None:
     path.chmod(0o600)
 
 
+def routes(ai: Ai, **brains: list[str]) -> None:
+    path = Path(ai.env["PAIOS_HOME"]) / "llm-config.json"
+    path.write_text(json.dumps({"version": 1, "routes": brains}), encoding="utf-8")
+    path.chmod(0o600)
+
+
 @pytest.mark.parametrize("brain", VENDORS)
 def test_a_question_is_answered_traced_and_priced(ai: Ai, scene: Scene, brain: str) -> None:
     scene.always("The answer is 42, وهو الجواب.")
@@ -131,7 +137,7 @@ def test_a_conversation_goes_on_with_the_other_brain(ai: Ai, scene: Scene) -> No
 def test_the_other_brain_takes_over_when_one_is_down(
     ai: Ai, scene: Scene, model_server: ModelServer, first: str, second: str, trouble: str
 ) -> None:
-    settings(ai, f"[routing.table]\ngeneral = ['{first}', '{second}']\n")
+    routes(ai, general=[first, second])
     scene.always("here I am")
     down = model_server.scene(f"down-{first}-{trouble}")
     down.refuses(529 if trouble == "overloaded" else 401).forever()
@@ -141,7 +147,7 @@ def test_the_other_brain_takes_over_when_one_is_down(
         program = ai.cwd.parent / "dies"
         program.write_text("#!/bin/sh\nkill -9 $$\n")
         program.chmod(0o755)
-        settings(ai, f"[routing.table]\ngeneral = ['{first}', '{second}']\n[brains.{first}]\nbinary = '{program}'\n")
+        settings(ai, f"[brains.{first}]\nbinary = '{program}'\n")
     elif first == "claude":
         ai.env["ANTHROPIC_BASE_URL"] = down.url
     else:

@@ -129,23 +129,24 @@ def test_an_unknown_model_is_refused_by_its_brain(ai: Ai) -> None:
 
 
 @pytest.mark.parametrize(
-    ("toml", "words"),
+    ("name", "text", "words"),
     [
-        ("[limits]\ntimeout = 5\n", ["paios.toml", "limits.timeout", "timeout_s"]),
-        ("[limits]\ntimeout_s = 'soon'\n", ["paios.toml", "limits.timeout_s", "soon"]),
-        ("[limits\n", ["paios.toml", "line 1"]),
-        ("[brains.claud]\nenabled = true\n", ["brains.claud", "claude"]),
-        ("[routing.table]\ncode = ['codex:huge']\n", ["codex:huge"]),
+        ("paios.toml", "[limits]\ntimeout = 5\n", ["limits.timeout", "timeout_s"]),
+        ("paios.toml", "[limits]\ntimeout_s = 'soon'\n", ["limits.timeout_s", "soon"]),
+        ("paios.toml", "[limits\n", ["line 1"]),
+        ("paios.toml", "[brains.claud]\nenabled = true\n", ["brains.claud", "claude"]),
+        ("paios.toml", "[routing.table]\ncode = ['codex']\n", ["routing.table", "`routes` in llm-config.json"]),
+        ("llm-config.json", '{"version": 1, "routes": {"code": ["codex:huge"]}}', ["routes.code[0]", "one of instant"]),
     ],
 )
-def test_a_broken_configuration_is_explained_and_never_overwritten(ai: Ai, toml: str, words: list[str]) -> None:
-    path = Path(ai.env["PAIOS_HOME"]) / "paios.toml"
-    path.write_text(toml)
+def test_a_broken_configuration_is_explained_and_never_overwritten(ai: Ai, name: str, text: str, words: list[str]) -> None:
+    path = Path(ai.env["PAIOS_HOME"]) / name
+    path.write_text(text)
     path.chmod(0o600)
     run = ai("hi", "--brain", "echo")
     assert run.code == 3, run
-    assert [word for word in words if word not in run.err] == []
-    assert path.read_text() == toml
+    assert [word for word in (name, *words) if word not in run.err] == []
+    assert path.read_text() == text
 
 
 def test_the_doctor_works_with_a_broken_configuration_and_names_it(ai: Ai) -> None:

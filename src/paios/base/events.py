@@ -1,7 +1,8 @@
 """Everything that can happen to a request, as one closed union with a JSON form.
 
-    Accepted → Routed → (Began → (Recalled | Said | Thought | Acted | Waiting | Judged | Spent | Bound)* → SteppedAside?)* → end
-    end = Answered | Failed | Cancelled, exactly one
+    Accepted → Routed → (Began → work* → SteppedAside?)* → end
+    work = Recalled | Said | Thought | Acted | Waiting | Judged | Bound | Spent | Metered
+    end = Answered | Failed | Cancelled, exactly one; Rated may follow, long after
 
 The JSON form is `{"type": "said", …fields…}`; the schema is documented in `docs/reference/stream-json.md` and its
 version is `SCHEMA`. Fields may be added within a version; they are never renamed or removed.
@@ -19,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from paios.base.types import Action, Candidate, Domain, Passage, Session, Usage, Verdict
+from paios.base.types import Action, Candidate, Domain, Passage, Session, Usage, Verdict, Window
 
 SCHEMA = 1
 
@@ -46,6 +47,8 @@ class Routed:
     confidence: float
     candidates: tuple[Candidate, ...]
     reasons: tuple[str, ...]
+    abstained: bool = False  # nothing was sure enough, so it counts as general
+    compound: tuple[Domain, ...] = ()  # the domains of the two tasks, if two are asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,14 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Metered:
+    """A vendor's rate-limit windows as it last told them."""
+
+    brain: str
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SteppedAside:
     """A brain could not take the turn and had said and done nothing: the next one tries."""
 
@@ -164,10 +175,17 @@ class Cancelled:
     took_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """What a person said of the decision, after the end: that the request is about `domain`, or that it is not."""
+
+    domain: Domain
+    is_so: bool
+
+
 Terminal = Answered | Failed | Cancelled
-Event = (
-    Accepted | Routed | Recalled | Began | Said | Thought | Acted | Waiting | Judged | Bound | Spent | SteppedAside | Terminal
-)
+Work = Recalled | Said | Thought | Acted | Waiting | Judged | Bound | Spent | Metered
+Event = Accepted | Routed | Began | Work | SteppedAside | Terminal | Rated
 DELTAS = (Said, Thought)  # group-committed; everything else is durable before it is shown
 
 KINDS: dict[str, type[Event]] = {cls.__name__.lower(): cls for cls in typing.get_args(Event)}
@@ -230,6 +248,8 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, (Decimal, Path)):
         return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     return _plain_fields(value)
 
 
@@ -253,4 +273,6 @@ def _revive(hint: Any, value: Any) -> Any:
         return tuple(_revive(typing.get_args(hint)[0], v) for v in value)
     if hint in (Decimal, Path):
         return hint(value)
+    if hint is datetime:
+        return datetime.fromisoformat(value)
     return _build(hint, value) if is_dataclass(hint) else value

@@ -206,6 +206,8 @@ class Decision:
     candidates: tuple[Candidate, ...]
     reasons: tuple[str, ...]
     scores: tuple[tuple[Domain, float], ...] = ()  # best first; sums to 1
+    abstained: bool = False  # nothing was sure enough, so it counts as general
+    compound: tuple[Domain, ...] = ()  # the domains of the two tasks, if two are asked
 
 
 @dataclass(frozen=True, slots=True)

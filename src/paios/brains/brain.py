@@ -22,7 +22,8 @@ class Brain(Protocol):
     Something that answers turns. One instance serves many turns, also at once; making one costs nothing.
 
     `think` emits `Said` and `Thought` deltas, `Acted` twice for each tool call, `Bound` as soon as its session can be
-    resumed, and `Spent` at least once if a model was called (also when the turn then fails). It asks *gate* before each
+    resumed, `Spent` at least once if a model was called (also when the turn then fails), and
+    `Metered` when the vendor told its rate limits. It asks *gate* before each
     action and obeys. It returns when the turn is over; the reply's text is the brain's last message.
 
     Raises (from `think`):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 from paios.base.errors import BadConfig
 
 T = TypeVar("T")
+_NOWHERE: Mapping[str, str] = {}
 
 
 class Strict:
@@ -43,9 +44,12 @@ class Must:
         return core_schema.no_info_after_validator_function(run, handler(source))
 
 
-def check(cls: type[T], data: object, path: Path, *, remedy: str, hide: bool = False) -> T:
+def check(
+    cls: type[T], data: object, path: Path, *, remedy: str, hide: bool = False, elsewhere: Mapping[str, str] = _NOWHERE
+) -> T:
     """
-    *data* as a *cls*. With *hide* no value of the file is ever quoted, because it holds secrets.
+    *data* as a *cls*. With *hide* no value of the file is ever quoted, because it holds secrets. *elsewhere* says of
+    unknown dotted keys where they belong, which is then said instead of the nearest valid key.
 
     Raises:
         BadConfig: names *path* and lists every problem: dotted key, value, what it must be, the nearest valid key.
@@ -57,7 +61,7 @@ def check(cls: type[T], data: object, path: Path, *, remedy: str, hide: bool = F
     try:
         return TypeAdapter(cls).validate_json(text)
     except ValidationError as error:
-        found = [_sentence(cls, dict(e), hide) for e in error.errors(include_url=False)]
+        found = [_sentence(cls, dict(e), hide, elsewhere) for e in error.errors(include_url=False)]
     raise bad(path, found, remedy=remedy)
 
 
@@ -107,7 +111,7 @@ def one_of(word: str, known: Iterable[str]) -> str:
 
 
 def dotted(loc: Iterable[str | int]) -> str:
-    """`routing.table.code[1]` of the parts of a key."""
+    """`routes.code[1]` of the parts of a key."""
     out = ""
     for part in loc:
         if part == "[key]":
@@ -135,11 +139,11 @@ _MUST = {
 }
 
 
-def _sentence(cls: type, error: dict[str, Any], hide: bool) -> str:
+def _sentence(cls: type, error: dict[str, Any], hide: bool, elsewhere: Mapping[str, str]) -> str:
     loc: tuple[str | int, ...] = error["loc"]
     key, value, kind = dotted(loc), error["input"], error["type"]
     if kind == "unexpected_keyword_argument":
-        return f"{key} is not known here{_instead(cls, loc)}"
+        return f"{key} is not known here{f'; {elsewhere[key]}' if key in elsewhere else _instead(cls, loc)}"
     if kind == "missing":
         return f"{key} is missing"
     if kind == "literal_error":

@@ -23,7 +23,7 @@ from paios.base.clock import Clock, SystemClock
 from paios.base.errors import BadConfig, BadInput, PaiosError
 from paios.base.home import make
 from paios.config.checked import bad, check, nearest
-from paios.config.settings import Settings
+from paios.config.settings import ELSEWHERE, Settings
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -52,7 +52,7 @@ def load_settings(home: Path) -> Settings:
 def parse_settings(text: str, path: Path) -> Settings:
     """*text* as settings; *path* is only named in errors. Raises BadConfig as `load_settings` does."""
     remedy = way_out(path)
-    return check(Settings, parse_toml(text, path, remedy=remedy), path, remedy=remedy)
+    return check(Settings, parse_toml(text, path, remedy=remedy), path, remedy=remedy, elsewhere=ELSEWHERE)
 
 
 def parse_toml(text: str, path: Path, *, remedy: str) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def _edited(path: Path, key: str, text: str) -> str:
     place[last] = tomlkit.parse(value)["value"]
     inside[last] = tomllib.loads(value)["value"]
     new = tomlkit.dumps(document)
-    check(Settings, wanted, path, remedy="nothing was written")
+    check(Settings, wanted, path, remedy="nothing was written", elsewhere=ELSEWHERE)
     if parse_toml(new, path, remedy="nothing was written") != wanted:
         raise BadConfig(f"{path}: {key} could not be set without changing more", remedy="edit the file by hand")
     return new

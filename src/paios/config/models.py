@@ -1,4 +1,4 @@
-"""`llm-config.json`: which model a brain uses at which tier, and the model APIs the gateway may call.
+"""`llm-config.json`: who is asked first for what, with which model at which tier, and the APIs the gateway may call.
 
 Without the file the aliases of the vendors' own programs are used, which follow their newest models. Knows nothing of
 prices (observability) and calls nothing.
@@ -16,11 +16,12 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 
 from paios.base.clock import SystemClock
-from paios.base.types import TIERS
+from paios.base.types import DOMAINS, TIERS
 from paios.config.checked import Must, Strict, bad, check, one_of, parse_json
 from paios.config.credentials import PROFILES, Profiles, load_profiles
 from paios.config.files import read, way_out
 from paios.config.openclaw import Kind, OpenClaw, load_openclaw
+from paios.config.settings import Brains
 
 MODELS = "llm-config.json"
 BRAINS = ("claude", "codex", "gateway")
@@ -45,6 +46,22 @@ def _is_reference(value: str) -> str:
 
 def _is_name(value: str) -> str:
     return "" if _NAME.fullmatch(value) else "letters, digits, dots, dashes and underscores"
+
+
+def _is_route(value: str) -> str:
+    brain, colon, tier = value.partition(":")
+    known = [*(f.name for f in fields(Brains)), "echo"]
+    if brain not in known:
+        return f"`brain` or `brain:tier`, and brain {one_of(brain, known)}"
+    return f"`brain` or `brain:tier`, and tier {one_of(tier, TIERS)}" if colon and tier not in TIERS else ""
+
+
+def _is_filled(brains: tuple[str, ...]) -> str:
+    return "" if brains else "a list of at least one brain"
+
+
+def _is_domain(value: str) -> str:
+    return "" if value in DOMAINS else one_of(value, DOMAINS)
 
 
 def _is_api_model(value: str) -> str:
@@ -79,11 +96,28 @@ class Tiers(Strict):
     premium: Choice = Choice(claude="opus")
 
 
+_Route = Annotated[tuple[Annotated[str, Must(_is_route)], ...], Must(_is_filled)]
+
+_STANDARD = ("claude:standard", "gateway:standard", "codex:standard", "local", "librarian")
+_SMALL = ("gateway:instant", "claude:fast", "codex:fast", "local", "librarian")
+_ROUTES: Mapping[str, tuple[str, ...]] = {
+    "code": ("codex:standard", "claude:standard", "gateway:standard", "local", "librarian"),
+    "creative": ("claude:premium", "gateway:premium", "codex:premium", "local", "librarian"),
+    "analysis": ("claude:deep", "gateway:deep", "codex:deep", "local", "librarian"),
+    "vision": ("gateway:standard", "claude:standard", "codex:standard"),  # the other two cannot look at images
+    "system": _SMALL,
+    "schedule": _SMALL,
+    "search": _STANDARD,
+    "general": _STANDARD,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _File(Strict):
     version: Literal[1]
     endpoints: dict[Annotated[str, Must(_is_name)], _Endpoint] = field(default_factory=dict)
     tiers: Tiers = field(default_factory=Tiers)
+    routes: dict[Annotated[str, Must(_is_domain)], _Route] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +145,18 @@ class Models:
     """The checked file, with OpenClaw's providers as further endpoints. `openclaw` is None if there is none.
 
     `tiers` maps (brain, tier) to a model; None is the brain's own default, which for the gateway is the first it finds.
+    `routes` has for each of the eight domains the brains to try in order, at least one, as `brain` or `brain:tier`.
     """
 
     endpoints: tuple[Endpoint, ...]
     tiers: Mapping[tuple[str, str], str | None]
+    routes: Mapping[str, tuple[str, ...]]
     openclaw: OpenClaw | None = None
 
     @staticmethod
     def default() -> Models:
         """What applies without any file."""
-        return Models((), _by_brain(Tiers()))
+        return Models((), _by_brain(Tiers()), _ROUTES)
 
 
 def load_models(home: Path, env: Mapping[str, str], at: datetime | None = None) -> Models:
@@ -162,7 +198,7 @@ def parse_models(text: str, path: Path, *, profiles: Profiles | None, openclaw: 
         problems += _no_profile(endpoints, profiles)
     if problems:
         raise bad(path, problems, remedy=remedy)
-    return Models(tuple(endpoints), _by_brain(_with_defaults(file.tiers, data)), openclaw)
+    return Models(tuple(endpoints), _by_brain(_with_defaults(file.tiers, data)), {**_ROUTES, **file.routes}, openclaw)
 
 
 def _with_key(endpoint: Endpoint, env: Mapping[str, str], profiles: Profiles, at: datetime) -> Endpoint:

@@ -6,13 +6,15 @@ strictly. A setting exists if two users would set it differently.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Gt, Le  # pydantic reads these; has no dependencies of its own
 
-from paios.base.types import DOMAINS, TIERS, Tier
-from paios.config.checked import Must, Strict, one_of
+from paios.base.types import Tier
+from paios.config.checked import Must, Strict
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,49 +86,28 @@ class Limits(Strict):
     approval_s: Annotated[float, Gt(0), Doc("How long a question waits for you before it counts as no.", "seconds")] = 600.0
     attachment_bytes: Annotated[int, Gt(0), Doc("The largest file that can be attached.", "bytes")] = 10_000_000
     prompt_bytes: Annotated[int, Gt(0), Doc("The longest prompt, piped input included.", "bytes")] = 8_000_000
+    daily_usd: Annotated[
+        Annotated[float, Gt(0)] | None,
+        Doc(
+            "What may be spent in a day by the price list; from there on only brains without a price answer, and from four"
+            " fifths on the fast tier. A brain you name yourself is asked all the same.",
+            "US dollars",
+        ),
+    ] = None
 
 
-def _is_route(value: str) -> str:
-    brain, colon, tier = value.partition(":")
-    known = [*(f.name for f in fields(Brains)), "echo"]
-    if brain not in known:
-        return f"`brain` or `brain:tier`, and brain {one_of(brain, known)}"
-    return f"`brain` or `brain:tier`, and tier {one_of(tier, TIERS)}" if colon and tier not in TIERS else ""
-
-
-def _is_filled(brains: tuple[str, ...]) -> str:
-    return "" if brains else "a list of at least one brain"
-
-
-def _is_domain(value: str) -> str:
-    return "" if value in DOMAINS else one_of(value, DOMAINS)
-
-
-def _default_table() -> dict[str, tuple[str, ...]]:
-    general = ("claude:standard", "gateway:standard", "codex:standard", "librarian")
-    small = ("gateway:instant", "claude:fast", "codex:fast", "librarian")
-    return {
-        "code": ("codex:standard", "claude:standard", "gateway:standard", "librarian"),
-        "creative": ("claude:premium", "gateway:premium", "codex:premium", "librarian"),
-        "analysis": ("claude:deep", "gateway:deep", "codex:deep", "librarian"),
-        "general": general,
-        "search": ("claude:standard", "gateway:standard", "codex:standard", "librarian"),
-        "system": small,
-        "schedule": small,
-        "vision": ("gateway:standard", "claude:standard", "codex:standard"),
-    }
+def _is_folder(value: str) -> str:
+    # One relative to whatever folder a request comes from would protect nothing.
+    return "" if re.match(r"/|~(/|$)", value) else "a path that begins with / or ~/"
 
 
 @dataclass(frozen=True, slots=True)
 class Routing(Strict):
     threshold: Annotated[float, Ge(0), Le(1), Doc("Below this confidence a request counts as general.", "probability")] = 0.35
-    table: Annotated[
-        dict[Annotated[str, Must(_is_domain)], Annotated[tuple[Annotated[str, Must(_is_route)], ...], Must(_is_filled)]],
-        Doc("For each domain the brains to try in order, as `brain` or `brain:tier`; one left out keeps its default."),
-    ] = field(default_factory=_default_table)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "table", {**_default_table(), **self.table})
+    private_folders: Annotated[
+        tuple[Annotated[str, Must(_is_folder)], ...],
+        Doc("Folders whose requests stay on this machine: only a local model or the librarian answers there."),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,5 +131,11 @@ def catalogue(cls: Any = Settings, prefix: str = "") -> list[tuple[str, Any, Doc
             rows.append((prefix + f.name, value, doc))
     return rows
 
+
+# Keys that are no settings here, though somebody might think so, and where they belong.
+ELSEWHERE: Mapping[str, str] = {
+    "routing.table": "it moved to `routes` in llm-config.json",
+    "routes": "it belongs into llm-config.json",
+}
 
 TIER_DEFAULT: Tier = "standard"

@@ -55,12 +55,23 @@ def _schema_1(connection: sqlite3.Connection) -> None:
         """CREATE TABLE events (
              id INTEGER PRIMARY KEY AUTOINCREMENT, trace TEXT NOT NULL, seq INTEGER NOT NULL, at_ms INTEGER NOT NULL,
              kind TEXT NOT NULL, body TEXT NOT NULL, UNIQUE (trace, seq))""",
-        *_PROJECTIONS,
+        *_PROJECTIONS_1,
     ):
         connection.execute(statement)
 
 
-_PROJECTIONS = (
+def _schema_2(connection: sqlite3.Connection) -> None:
+    # What a brain told last about itself, found without reading the log: see `health`.
+    connection.execute(
+        f"CREATE INDEX events_health ON events (kind, json_extract(body, '$.brain'), id DESC) WHERE kind IN {HEALTH_KINDS}"
+    )
+    for statement in _PROJECTIONS_2:
+        connection.execute(statement)
+
+
+HEALTH_KINDS = "('steppedaside', 'metered')"  # a query must name them in the same words to be given the index
+
+_PROJECTIONS_1 = (
     """CREATE TABLE requests (
          n INTEGER PRIMARY KEY AUTOINCREMENT, trace TEXT NOT NULL UNIQUE, thread TEXT NOT NULL, cwd TEXT NOT NULL,
          origin TEXT NOT NULL, owner TEXT NOT NULL, text TEXT NOT NULL,
@@ -80,8 +91,9 @@ _PROJECTIONS = (
     "CREATE INDEX spend_trace ON spend (trace)",
     "CREATE INDEX spend_at ON spend (at_ms)",
 )
+_PROJECTIONS_2 = ("CREATE INDEX requests_answered ON requests (brain, n) WHERE status = 'answered'",)
 
-MIGRATIONS = (_schema_1,)
+MIGRATIONS = (_schema_1, _schema_2)
 NANO = Decimal(1_000_000_000)
 _LARGEST = 2**63 - 1  # what SQLite holds: an absurd count of a model server must not stop the log
 
@@ -216,7 +228,7 @@ class EventLog:
             owners = dict(connection.execute("SELECT trace, owner FROM requests").fetchall())
             for table in ("requests", "sessions", "spend"):
                 connection.execute(f"DROP TABLE {table}")  # a constant of this file
-            for statement in _PROJECTIONS:
+            for statement in (*_PROJECTIONS_1, *_PROJECTIONS_2):
                 connection.execute(statement)
             rows = connection.execute("SELECT trace, seq, at_ms, kind, body FROM events ORDER BY id").fetchall()
             for row in rows:
@@ -236,6 +248,14 @@ def said(events: list[Event]) -> str:
 
 
 Projector = Callable[["sqlite3.Connection", str, int, Any, str], None]
+
+
+def add(db: Database, clock: Clock, trace: str, event: Event) -> None:
+    """Stores *event* behind the others of a request that has ended. Blocking."""
+    with db.write() as connection:
+        (last,) = connection.execute("SELECT max(seq) FROM events WHERE trace = ?", (trace,)).fetchone()
+        row = (trace, (last or 0) + 1, int(clock.at().timestamp() * 1000), kind(event), to_json(event))
+        connection.execute("INSERT INTO events (trace, seq, at_ms, kind, body) VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _project(connection: sqlite3.Connection, row: Row, event: Event, owner: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from paios.base.db import Database
 from paios.base.errors import BadInput
-from paios.base.types import Session
+from paios.base.types import Domain, Session
 
 _COLUMNS = "n, trace, thread, cwd, origin, text, attachments, at_ms, status, domain, brain, model, answer, took_ms"
 
@@ -95,3 +95,22 @@ def last_failures(db: Database) -> dict[str, tuple[datetime, str]]:
     for brain, at_ms, message in rows:
         failures.setdefault(brain, (datetime.fromtimestamp(at_ms / 1000, UTC), message))
     return failures
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What a person said a request is about, or is not about."""
+
+    text: str
+    domain: Domain
+    is_so: bool
+
+
+def ratings(db: Database) -> list[Rating]:
+    """The last word on each request that a person said something of, oldest first."""
+    rows = db.read(
+        "SELECT r.text, json_extract(e.body, '$.domain'), json_extract(e.body, '$.is_so') FROM events e"
+        " JOIN requests r ON r.trace = e.trace WHERE e.id IN (SELECT max(id) FROM events WHERE kind = 'rated' GROUP BY trace)"
+        " ORDER BY e.id"
+    )
+    return [Rating(text, domain, bool(is_so)) for text, domain, is_so in rows]

@@ -1,279 +1,30 @@
-"""What a request is about: weighted words and patterns over the person's own words, as probabilities with reasons.
+"""What the classifier looks at: words, pieces of words, neighbours, shape, and the hints of `hints`, each with a bucket.
 
-The first, transparent form of the classifier: every point can be named. Whole words only, normalised, in Arabic and
-English; pasted material counts for little. `classify` is the seam at which a trained model takes over.
+Only the instruction is read word by word; of pasted material no more than its kind. Pure and deterministic: the training
+script uses exactly this. A bucket is the hash of a feature's name (the "hashing trick", Weinberger and others 2009), so
+that no vocabulary has to be shipped.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from zlib import crc32
 
 from paios.base.text import normalise, stem, words
-from paios.base.types import DOMAINS, Domain
+from paios.routing import hints
 from paios.routing.phrases import Parts
 
-Add = Callable[[Domain, float, str], None]
+BUCKETS = 1 << 17
+MOST_CHARACTERS, MOST_WORDS = 1_200, 200  # of the instruction; more words do not make it clearer
 
-_PRIOR: dict[Domain, float] = {"general": 0.8}
-_SHARPNESS = 1.6  # of the soft-max: the mean confidence is then near the accuracy on public prompts
-_MOST_WORDS = 160
-
-# Weight → words. A word counts once. English words stand for their plain inflections, Arabic ones for their light stem.
-_WORDS: dict[Domain, dict[float, str]] = {
-    "code": {
-        3: """python javascript typescript kotlin rust golang php ruby sql html css regex debug refactor compiler dockerfile
-           github codebase pytest django flask numpy backend frontend c++ c# bash leetcode mypy eslint git traceback
-           stacktrace segfault div programming coding json yaml npm fastapi postgres بايثون جافا جافاسكريبت سكربت سكريبت
-           برمجه برمجي خوارزميه كود اكواد مبرمج ريجكس كودي""",
-        2: """code bug java function variable array algorithm compile docker kubernetes repository repo api endpoint
-           middleware syntax script exception unittest webhook orm dataframe parser recursion recursive hashmap mutex async
-           await pandas react node crud cli sdk linter boolean داله دوال متغير مصفوفه استعلام كلاس مستودع ديباق بج باك
-           فرونت دوكر""",
-        1: """class method loop database schema query deploy implement commit merge branch module server terminal shell linux
-           error crash test parse program pipeline component library developer migration makefile xml csv null pointer
-           thread stack framework unit pr import software website webpage app ويب خطا استثناء سيرفر خادم حلقه برنامج تطبيق
-           اختبارات مطور واجهه موقع بيانات""",
-        0.6: "fix add build optimize run اصلح صحح عدل نفذ",
-    },
-    "creative": {
-        3: """poem haiku sonnet limerick lyrics screenplay monologue tagline slogan roleplay fictional ode jingle parody
-           poetic fairytale acrostic lullaby rap myth قصيده شعر حكايه ابيات مسرحيه تغريده تدوينه""",
-        2: """story tale fable novel fiction pretend imagine rhyme compose brainstorm tweet caption metaphor dialogue fantasy
-           sci blog essay protagonist villain dragon wizard verse eulogy toast creative invent قصه روايه شعار سيناريو تخيل
-           تخيلي خيالي منشور مقال مقاله تهنئه صغ خاطره خطبه ابتكر""",
-        1: """write draft speech character song letter plot joke post bio headline advert ad brand rewrite poster invitation
-           humorous greeting storyline name names script instagram linkedin newsletter alien detective ending catchy
-           wedding hero اكتب اكتبي حوار رساله نكته اعلان اقترح عباره اغنيه دعوه اسم بطل ابداعي تسويقي صياغه الف انستقرام
-           انستغرام""",
-    },
-    "analysis": {
-        3: "analyze analyse analysis summarize summarise tldr sentiment swot حلل تحليل لخص تلخيص لخصي حللي",
-        2: """compare comparison contrast evaluate assess summary classify categorize paraphrase interpret calculate solve
-           equation integral derivative probability median statistic correlation proof prove reasoning disadvantage
-           tradeoff dataset hypothesis argument category predict syllogism قارن مقارنه ملخص صنف تصنيف احسب معادله احتمال
-           ايجابيات سلبيات مزايا عيوب استنتج برهن اثبت استخرج قيم تقييم ناقش احصاء وازن""",
-        1: """review percent percentage average trend metric kpi pros cons advantage implication impact claim evidence logic
-           strategy risk revenue extract verify paragraph passage article report data sentence contract survey cause infer
-           theorem triangle growth reviewer topic paper essay feedback profit بيانات نسبه متوسط اسباب تاثير اثر تقرير ارباح
-           ايرادات مخاطر استراتيجيه حجه مساله فقره نص فرق ايهما جدوي عقد مقال حل""",
-        0.5: "text main explain why true false decide difference نقاط رييسيه اشرح",
-    },
-    "vision": {
-        3: "image photo photograph pictured screenshot depicted صوره صور لقطه",
-        2: "picture painting jpg jpeg png selfie ocr لوحه",
-        1: """drawing diagram chart visible shown handwriting scan scanned scene caption meme describe see color wearing
-           screen رسمه مخطط شاشه وصف صف تري يظهر""",
-    },
-    "system": {
-        3: """volume mute unmute brightness wifi roomba bluetooth thermostat brighten dim clipboard reboot wallpaper shutdown
-           vacuum shuffle سطوع مروحه ستاره ستاير مكيف اكتم كتم مكنسه بلوتوث مصباح لمبه اطفي طفي""",
-        2: """light lamp pause coffee speaker playlist music radio louder quieter launch folder desktop trash rename battery
-           disk cpu restart setting plug socket spotify airplane vpn unzip uninstall heater curtain lock unlock garage
-           hotspot laptop اضاءه اضواء انوار نور ضوء شغل شغلي موسيقي راديو مجلد بطاريه اعدادات صوت جراج كراج اخفض خفض ولع
-           اغلق افتح لابتوب""",
-        1: """song audio play skip track album tv fan door open close quit app file files download ram screen turn stop window
-           tab browser print printer usb install process kill kitchen bedroom bathroom sound tone lower raise increase
-           storage memory mac dark bright delete move copy device room processes clean اغنيه اغاني تشغيل ايقاف اوقف باب
-           غرفه مطبخ صاله مشهد ملف ملفات شاشه متصفح تطبيق جهاز كمبيوتر حاسوب ارفع علي زود وطي قفل انقل انسخ احذف ثبت العب
-           استمع الحان البوم تلفاز تلفزيون صمام شباك سكر نزل معيشه نوم كهرباء""",
-        0.5: "living house home temperature repeat next bring حراره درجه قهوه اضبط",
-    },
-    "schedule": {
-        3: """alarm calendar remind reminder timer appointment snooze reschedule منبه تذكير ذكرني ذكريني موقت تقويم موعد
-           مواعيد موعدي صحيني رزنامه""",
-        2: """schedule meeting agenda postpone wake standup deadline recurring clock اجتماع اجتماعات ايقظني صحني فيقني تنبيه""",
-        1: """tomorrow monday tuesday wednesday thursday friday saturday sunday appointments event invite birthday dentist
-           todo task noon am pm busy slot cancel chore january february april june july august september october november
-           december غدا بكره بكرا صباحا مساء الساعه اثنين ثلاثاء اربعاء خميس جمعه سبت احد مهام مهمه جدول احجز دقيقه دقايق
-           اجل الغي غفوه لقاء""",
-        0.5: """morning afternoon evening tonight today week minute hour day set book plan add remove list notify due call اليوم
-           اسبوع اضف اضبط الليله ساعه""",
-    },
-    "search": {
-        3: "weather traffic news forecast nearby showtimes طقس اخبار ابحث ابحثي",
-        2: """search headline rain raining sunny cloudy humid humidity stock price exchange currency restaurant nearest
-           closest flight hotel latest google concert temperature dollar euro theater theatre cinema snow directions
-           cheapest umbrella مطر ستمطر تمطر امطار جو اجواء رطوبه توقعات سعر اسعار اقرب مطعم مطاعم سينما فندق فنادق اعثر
-           زحمه ثلج مشمس غايم دولار طيران سهم اسهم""",
-        1: """find near rate movie cafe pub shop store score game match current currently recent happening ticket buy degree
-           distance route train bus recommend lookup online city downtown delivery event playing museum bitcoin share
-           website source cost won release bank park local area town hot cold storm wind price حراره قريب قريبه فيلم افلام
-           عرض اوقات مباراه مباريات نتيجه احدث حاليا مرور طريق صرف خبر عاصف رياح بارد حار معلومات جد رحله رحلات اشتري عنوان
-           قطار باص متجر بورصه فاز حجز""",
-        0.5: "best time where value live open top number event الان اخر افضل اين وين فين",
-    },
-    "general": {
-        2: "hello hi thanks translate مرحبا شكرا اهلا ترجم ترجمي السلام",
-        1: """advice tip recipe cook healthy meaning define capital planet feel bored opinion favorite yourself believe habit
-           language breakfast meal exercise joke fact life world love god history learn health نصيحه نصايح وصفه طبخ معني
-           عاصمه حياه حقيقه صحه نكته رايك تعلم كوكب""",
-    },
-}
-
-# (domain, points, what it shows, English, Arabic): matched on the normalised instruction, each language only where it occurs
-_PATTERNS: tuple[tuple[Domain, float, str, str, str], ...] = (
-    (
-        *("code", 1.5, "a programming task"),
-        r"\b(unit tests?|pull request|stack ?overflow|linked list|binary (search|tree)|regular expression|"
-        r"time complexity|for loop|"
-        r"command line|web (app|server|scraper)|source code|data structure|merge conflict|type hints?|(login|"
-        r"sign ?up) form)\b",
-        r"قاعده (ال)?بيانات|تعبير نمطي|لغه (ال)?برمجه|صفحه (ال)?ويب|اختبار(ات)? (ال)?وحد|رساله (ال)?خطا|هيكل بيانات",
-    ),
-    (
-        *("creative", 2.5, "a role to play"),
-        r"(^|[.\n] *)(imagine|pretend|suppose) (that )?(you|your|a|an|the)\b|^you are (a|an|the)\b|"
-        r"\b(take|play|assume) (on )?the role\b|\bact as\b|\b(in|with) the (style|voice) of\b",
-        r"\bتخيلي? (ان|نفسك|انك)|\bبصفتك|\bتقمص|\bعلي لسان\b",
-    ),
-    (
-        *("creative", 1.2, "a text to write"),
-        r"\b(write|compose|draft|create|give me|come up with|make up|continue) (me )?(a|an|some|the|this|my|two|"
-        r"three|five|\d+) "
-        r"(\w+ ){0,2}(story|poem|song|letter|speech|e-?mail|message|post|slogans?|names?|ideas?|titles?|jokes?|"
-        r"essay|note|caption|"
-        r"invitation|text|myth|legend)\b",
-        r"\b(اكتب|الف|صغ|اقترح|اعطني)\w* (لي )?(\w+ )?(رساله|قصه|قصيده|خطاب|بريد|منشور|اسم|اسماء|شعار|عنوان|مقدمه|"
-        r"كلمه|نص|اعلان|بطاقه|نكته|"
-        r"ابيات|اغنيه)",
-    ),
-    (
-        *("creative", 1.5, "a name to find"),
-        r"\b(names?|titles?|slogans?|ideas) for (a|an|my|our|the)\b|\bname (my|our|this) \w+",
-        r"\bاسم(اء)? ل\w+|\bافكار ل\w+",
-    ),
-    (
-        *("creative", 2.0, "something to draw"),
-        r"\b(draw|paint|design|generate|create|sketch) (me )?(an? |the )?(\w+ ){0,2}(image|picture|logo|"
-        r"illustration|poster)",
-        r"\b(ارسم|صمم)\w* (لي )?(\w+ )?(صوره|لوحه|شعار|بطاقه)",
-    ),
-    (
-        *("analysis", 1.8, "a judgement to make"),
-        r"\bpros and cons\b|\bdifferences? between\b|\b(key|main) (points|takeaways|ideas?|arguments?)\b|"
-        r"\btrue or false\b|\bvs\.?\s|"
-        r"\bgood or bad\b|\b(positive|negative)(,| or| and)|\bwhich (one )?is (better|best|more)\b|\bshould (i|"
-        r"we) .{0,80} or\b|"
-        r"\bis it (worth|better)\b|\bstep by step\b|\ba good idea\b|\bon a scale\b|\b(1|one) (to|and) (5|five|10|"
-        r"ten)\b|"
-        r"\b(decide|determine|predict|check) (whether|if|the)\b|\bgiven a list\b",
-        r"ما (هو )?(ال)?فرق|\bالفرق بين|ايهما|(ايجابيات|مزايا|مميزات) و|\bما (هي )?اسباب|خطوه بخطوه|الافكار الرييسيه|"
-        r"النقاط (ال)?رييسيه|اهم النقاط|ما رايك في (هذا|هذه)|\bام\b",
-    ),
-    (
-        *("analysis", 1.5, "given material"),
-        r"\b(following|given|this|these|below|above) (\w+ ){0,2}(text|article|paragraph|passage|report|e-?mail|"
-        r"review|sentences?|"
-        r"data|document|paper|transcript|table|contract|news|numbers|essay|claim|argument)\b",
-        r"(هذا|هذه) (ال)?(نص|مقال|فقره|تقرير|بريد|جدول|عقد|مراجعه|ارقام|بيانات)|"
-        r"ال(نص|مقال|فقره|تقرير|بريد|مراجعه|جدول|رساله|ارقام|خبر|عقد)( \w+)? (التالي|التاليه|هذا|هذه|ادناه)",
-    ),
-    (
-        *("analysis", 1.5, "a calculation"),
-        r"\d\s*[+*/^×÷=]\s*\d|\d\s*%|\bhow (many|much) .{0,80}\b(if|than|left|altogether|total|each|per)\b|"
-        r"^if\b(?=.*\d).{0,80}\b(how|what|when)\b",
-        r"\d\s*[+*/^×÷=]\s*\d|\d\s*[%٪]|\bكم .{0,80} (اذا|لو)\b|\b(اذا|لو) .{0,80} \bكم\b",
-    ),
-    (
-        *("vision", 2.0, "a picture named"),
-        r"\b(in|on|from|of|at) (the|this|that|my|each|these|both) (\w+ )?(image|photo|picture|screenshot|painting|"
-        r"photograph|drawing)|"
-        r"\bthis (image|photo|picture|screenshot|painting)\b|\b(attached|above) (image|photo|picture)|\bimages? \d",
-        r"(في|من|علي|هذه|بهذه) (ال)?(صوره|صور|لقطه|لوحه)|(الصوره|اللقطه) (المرفقه|هذه)",
-    ),
-    (
-        *("vision", 1.2, "a look to take"),
-        r"\b(describe|read|identify|recognize) (the|this|what)\b|\bwhat do you see\b",
-        r"\bماذا تري\b|\bصف (لي )?(ما|ال|هذه)",
-    ),
-    (
-        *("system", 3.5, "the computer's files and screen"),
-        r"\b(take|grab|capture) (a |me )?(\w+ )?screenshot|\b(move|rename|organi[sz]e|delete|copy|sort|"
-        r"back ?up) .{0,80}\b(files?|folders?|"
-        r"photos|pictures|desktop|downloads)\b|\b(free up|how much) (disk |free |some )?(space|storage|memory|ram)",
-        r"\b(خذ|خذي|التقط|صور) .{0,80}شاشه|سطح المكتب|(انقل|رتب|نظم|احذف|انسخ|امسح) .{0,80}(ملف|ملفات|مجلد|صور|محذوفات)",
-    ),
-    (
-        *("system", 1.8, "a device to act on"),
-        r"\b(turn|switch|power|shut|crank|bring) (\w+ ){0,4}(on|off|up|down)\b|\bput on\b|\b(dark|silent|sleep|"
-        r"airplane|night|focus) mode\b|"
-        r"\bdo not disturb\b|\bwi-?fi\b|\btoo (loud|quiet|dark|bright)\b|\b(make|start|brew|"
-        r"get) (\w+ ){0,4}coffee\b|\b(on|off)$|"
-        r"\bmake it (\w+er|\w+ lit)\b|\bwarmer|cooler\b",
-        r"واي فاي|(اعاده|اعد) (ال)?تشغيل|وضع (ال)?(صامت|ليلي|طيران|داكن|سكون|تخفي)|لا ازعاج|\b(ارفع|اخفض|علي|وطي|"
-        r"زد|زود) (ال)?صوت|"
-        r"\b(فعل|تفعيل|تشغيل) (ال)?(مشهد|وضع)",
-    ),
-    (
-        *("system", 1.2, "music to play"),
-        r"^(\w+ )?(play|resume|stream)\b|\bplay (me |some|the|a|my)\b|\b(want|like) to (hear|listen)",
-        r"^(العب|اسمعني|سمعني|شغل)\b",
-    ),
-    (
-        *("system", 1.2, "a room"),
-        r"\b(in|at) the (kitchen|living room|bedroom|bathroom|office|house|garage|apartment)\b",
-        r"(في |ب)(ال)?(غرفه|مطبخ|صاله|حمام|مكتب|بيت|منزل)",
-    ),
-    (
-        *("schedule", 1.0, "a time"),
-        r"\b\d{1,2}([:.]\d\d)? ?(am|pm|a\.m|p\.m)\b|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|"
-        r"twelve|\d+) (am|pm|o'clock)\b",
-        r"\b(الساعه|ساعه) \d|\d+ (صباحا|مساء)",
-    ),
-    (
-        *("schedule", 1.5, "your time"),
-        r"\bam i (free|busy|available)\b|\b(my|our) (\w+ly )?(day|week|month|afternoon|morning|evening|plans?|"
-        r"next meeting)\b|"
-        r"\bdo i have (any|anything|a|an|to|coming)\b|\b(what|when)\b.{0,60}\bmy\b.{0,60}\b(today|tomorrow|week|day|next)\b|"
-        r"\bset (up )?(a|an|my|the)? ?(alarm|timer|meeting|reminder)|\bin \d+ (minutes?|hours?)\b|"
-        r"\bremember .{0,80}\b(on|at)\b",
-        r"(ماذا|ما|ايش|شو|وش) (لدي|عندي)|هل (لدي|عندي|انا (مشغول|متفرغ))|بعد \d+ (دقيق|دقايق|ساع)|عيد ميلاد|"
-        r"\b(اجل|تاجيل|بتاجيل)\b",
-    ),
-    (
-        *("search", 1.5, "something current"),
-        r"\b(what'?s?|who) (is |are )?(going on|happening|new)\b|\b(going|happening) (on )?(in|around|near)\b|"
-        r"\b(right|open) now\b|"
-        r"\bnear (me|here|by)\b|\bwho won\b|\blook(ing)? (up|for)\b|\bthis (weekend|year)'?s?\b|\bhow far\b|"
-        r"\b(now|currently|today)$|"
-        r"\bhow (do|can) (i|we) get (to|from)\b|\b(is|will|does) it (be |going to )?(rain|snow|hot|cold|sunny|"
-        r"warm|freez\w+|over|under)|"
-        r"\b20[2-9]\d\b|\bin theaters?\b|\bhow (hot|cold|warm) (is|will)|\b(cold|hot|warm|weather) outside\b|"
-        r"\brelease date\b",
-        r"(بالقرب|قريب) (مني|من)|ما (هو|هي)? ?(اخر|احدث)|اخر (ال)?(اخبار|اصدار|تطورات)|هل (س|سوف )?\w*(مطر|بارد|"
-        r"حار|برود|مشمس|ثلج)|"
-        r"كم (سعر|درجه|تبعد|يبعد)|من (فاز|ربح)|درجه حراره (ال)?(جو|خارج)|\bمتي (ينزل|يصدر|يبدا|يعرض|تعرض)",
-    ),
-    (
-        *("general", 1.5, "small talk"),
-        r"\bhow are you\b|\bwho (are|made|created) you\b|\byour (name|favou?rite|opinion)\b|\bgood (morning|"
-        r"evening|night)\W*$|"
-        r"\bwhat do you think\b|\btell me (a joke|about (yourself|you))\b|\bdo you (like|know|have|think|feel|"
-        r"believe)\b|\bare you\b|"
-        r"\bcan you (help|talk|speak)\b|\bi('m| am| feel)? (so )?(sad|bored|tired|lonely|happy)\b",
-        r"كيف حالك|من انت\b|ما اسمك|صباح الخير|مساء الخير|كيفك|هل (انت|تحب|تعرف)|السلام عليكم|\b(حاسس|اشعر|احس) ب",
-    ),
-    (
-        *("general", 0.7, "a question of common knowledge"),
-        r"^(so |and |ok |hey )?(what|who|why|how|when|where) (is|are|was|were|do|does|did|can|come|to|would|"
-        r"should)\b|"
-        r"\btell me (something|about|how|why)\b|\bexplain\b|\bwhat'?s\b",
-        r"^(ما|من|ماذا|لماذا|كيف|متي|ليش|اشرح|اخبرني عن|وش|شو|ايش|كم عدد)\b",
-    ),
-    (
-        *("general", 1.2, "a translation"),
-        r"\btranslate\b|\bhow do (you|i) say\b|\b(in|to|into) (arabic|english|french|spanish|german|turkish)\b",
-        r"(الي |ب)(ال)?(لغه )?(ال)?(انجليزيه|عربيه|فرنسيه|اسبانيه|تركيه)",
-    ),
+POLITE = re.compile(
+    r"(?:(?:please|pls|plz|hey|hi|hello|ok|okay|so|well|(?:can|could|would|will) you"
+    r"|i(?:'d like| would like| want| need) you to|kindly|just"
+    r"|من فضلك|لو سمحت\w*|رجاء|ممكن|هل (?:يمكنك|تستطيع)|اريد منك ان|اريد ان|ابغاك|ابيك|يا ريت|يلا|طيب)\W+)+"
 )
-
-_LATIN = re.compile("[a-z]")
-_ARABIC = re.compile("[ء-ي]")
 _FILE = re.compile(
     r"\b[\w-]+\.(?:py|js|tsx?|jsx|java|rs|go|rb|php|cpp|hpp|cs|kt|swift|sh|sql|css|html?|ya?ml|toml|json|ipynb|lock)\b"
 )
@@ -281,104 +32,85 @@ _IMAGE_FILE = re.compile(r"\b[\w-]+\.(?:png|jpe?g|gif|webp|heic|bmp)\b", re.I)
 _IDENTIFIER = re.compile(r"\b[a-z]+_[a-z_]+\b|\b[a-z]+[A-Z]\w+\b|\b\w+\(\)|\b[A-Z]\w+(?:Error|Exception)\b|--[a-z][\w-]+")
 _NOT_CODE = frozenset(("iPhone", "iPad", "macOS", "iOS", "eBay", "iCloud", "iMessage", "iPod", "eBook"))
 _URL = re.compile(r"https?://\S+")
+_ARABIC = re.compile("[ء-ي]")
+_LATIN = re.compile("[a-z]")
 
 
 @dataclass(frozen=True, slots=True)
-class Classified:
-    """What a request is about. `scores` are probabilities over all eight domains, best first."""
+class Features:
+    """What is seen in a prompt. The second part of a named one says it to a person; "" if it would mean nothing to them."""
 
-    scores: tuple[tuple[Domain, float], ...]
-    reasons: tuple[str, ...]
+    words: tuple[str, ...]  # distinct, normalised, in order
+    named: tuple[tuple[int, str], ...]  # (bucket, what it shows)
 
-
-def classify(parts: Parts) -> Classified:
-    """The probabilities of the eight domains for a prompt taken apart, and what spoke for the best of them."""
-    points: dict[Domain, float] = defaultdict(float, _PRIOR)
-    clues: dict[Domain, list[tuple[float, str]]] = defaultdict(list)
-
-    def add(domain: Domain, weight: float, clue: str) -> None:
-        points[domain] += weight
-        clues[domain].append((weight, clue))
-
-    folded = normalise(parts.instruction)[:1200]
-    in_latin, in_arabic = _LATIN.search(folded) is not None, _ARABIC.search(folded) is not None
-    for arabic in (False,) * in_latin + (True,) * in_arabic:
-        for domain, weight, shows, pattern in _patterns(arabic):
-            if pattern.search(folded):
-                add(domain, weight, shows)
-    _count_words(folded, add)
-    _look_for_code(parts, add)
-    return _soft_max(points, clues)
+    def buckets(self) -> Iterator[int]:
+        """Every bucket, as often as it is seen."""
+        for word in self.words:
+            yield from of_word(word)
+        for found, _ in self.named:
+            yield found
 
 
-def _count_words(folded: str, add: Add) -> None:
-    seen: set[str] = set()
-    for word in words(folded)[:_MOST_WORDS]:
-        arabic = not word.isascii()
-        lexicon = _lexicon(arabic)
-        key = word if word in lexicon else stem(word) if arabic else word.removesuffix("'s")
-        if key in lexicon and key not in seen:
-            seen.add(key)
-            for domain, weight in lexicon[key]:
-                add(domain, weight, f"“{word}”")
+def features(parts: Parts, *, hinted: bool = True) -> Features:
+    """All that is seen in a prompt taken apart, the hints left out if not *hinted*. The same words give the same, always."""
+    folded = normalise(parts.instruction[:MOST_CHARACTERS])
+    found = words(folded)[:MOST_WORDS]
+    stems = [word if word.isascii() else stem(word) for word in found]
+    named = {f"b:{a}_{b}": f"“{x} {y}”" for a, b, x, y in zip(stems, stems[1:], found, found[1:], strict=False)}
+    polite = POLITE.match(folded)
+    opening = words(folded[polite.end() :][:200] if polite else folded[:200])[:2]
+    if opening:
+        named[f"h:{_short(opening[0])}"] = f"it opens with “{opening[0]}”"
+        named["h2:" + "_".join(map(_short, opening))] = f"it opens with “{' '.join(opening)}”"
+    if stems:
+        named[f"e:{stems[-1]}"] = ""
+    if hinted:
+        named |= dict(hints.found(folded, found))
+    named |= dict(_shape(parts, folded, len(found)))
+    return Features(tuple(dict.fromkeys(found)), tuple((bucket(name), shows) for name, shows in named.items()))
 
 
-def _look_for_code(parts: Parts, add: Add) -> None:
-    own = _URL.sub(" ", parts.own[:4000])
-    if match := _FILE.search(own):
-        add("code", 1.5, f"a file like {match.group()}")
-    if match := _IMAGE_FILE.search(own):
-        add("vision", 2.0, f"a picture, {match.group()}")
-    if (match := _IDENTIFIER.search(own)) and match.group() not in _NOT_CODE:
-        add("code", 1.2, f"“{match.group()}”")
+def _short(word: str) -> str:
+    return word if word.isascii() else stem(word)
+
+
+def _shape(parts: Parts, folded: str, length: int) -> list[tuple[str, str]]:
+    shape = [(f"length:{min(7, length.bit_length())}", "")]
+    if folded.rstrip().endswith(("?", "؟")):
+        shape.append(("question", "it is a question"))
+    if _ARABIC.search(folded) and _LATIN.search(folded):
+        shape.append(("mixed", ""))
+    if parts.pasted:
+        shape.append(("pasted", ""))
     if "Traceback (most recent" in parts.code:
-        add("code", 3.0, "a traceback")
+        shape.append(("traceback", "a traceback"))
     elif "\n" in parts.code.strip("\n"):
-        add("code", 2.8, "a block of code")
+        shape.append(("block", "a block of code"))
     elif len(parts.code) > 3:
-        add("code", 1.0, "a piece of code")
+        shape.append(("code", "a piece of code"))
+    own = _URL.sub(" ", parts.own[:4000])
+    if "://" in parts.own[:4000]:
+        shape.append(("url", "an address"))
+    if match := _FILE.search(own):
+        shape.append(("file", f"a file like {match.group()}"))
+    if match := _IMAGE_FILE.search(own):
+        shape.append(("image-file", f"a picture, {match.group()}"))
+    if (match := _IDENTIFIER.search(own)) and match.group() not in _NOT_CODE:
+        shape.append(("identifier", f"“{match.group()}”"))
+    return shape
 
 
-def _soft_max(points: dict[Domain, float], clues: dict[Domain, list[tuple[float, str]]]) -> Classified:
-    powers = {domain: math.exp(_SHARPNESS * points.get(domain, 0.0)) for domain in _WORDS}
-    total = sum(powers.values())
-    scores = tuple(sorted(((d, p / total) for d, p in powers.items()), key=lambda pair: (-pair[1], DOMAINS.index(pair[0]))))
-    best = scores[0][0]
-    strongest = [clue for _, clue in sorted(clues[best], key=lambda c: -c[0])][:3]
-    return Classified(
-        scores, (f"{_and(strongest)} → {best}",) if strongest else (f"nothing in it speaks for a special domain → {best}",)
-    )
+def bucket(name: str) -> int:
+    """The bucket of a feature called *name*: 0 to `BUCKETS` - 1."""
+    return crc32(name.encode("utf-8", "replace")) % BUCKETS
 
 
-def _and(clues: list[str]) -> str:
-    return clues[0] if len(clues) == 1 else ", ".join(clues[:-1]) + " and " + clues[-1]
-
-
-@cache  # one language at a time: the start is paid by everybody, the other language only by who writes it
-def _lexicon(arabic: bool) -> dict[str, tuple[tuple[Domain, float], ...]]:
-    """Every form of every word with what it speaks for."""
-    found: dict[str, dict[Domain, float]] = defaultdict(dict)
-    for domain, by_weight in _WORDS.items():
-        for weight, listed in by_weight.items():
-            for word in listed.split():
-                if word.isascii() is not arabic:
-                    for form in _forms(word):
-                        found[form].setdefault(domain, weight)
-    return {word: tuple(by_domain.items()) for word, by_domain in found.items()}
-
-
-def _forms(word: str) -> tuple[str, ...]:
+@lru_cache(maxsize=20_000)
+def of_word(word: str) -> tuple[int, ...]:
+    """The buckets of a word, of its stem if it is Arabic, and of its pieces of three to five letters."""
+    names = ["w:" + word]
     if not word.isascii():
-        return word, stem(word)
-    if len(word) < 3 or not word.isalpha():
-        return (word,)
-    if word.endswith("y"):
-        return word, word + "s", word[:-1] + "ies", word[:-1] + "ied", word + "ing"
-    if word.endswith("e"):
-        return word, word + "s", word + "d", word[:-1] + "ing"
-    return word, word + "s", word + "es", word + "ed", word + "ing", word + word[-1] + "ing", word + word[-1] + "ed"
-
-
-@cache
-def _patterns(arabic: bool) -> tuple[tuple[Domain, float, str, re.Pattern[str]], ...]:
-    return tuple((domain, weight, shows, re.compile(ar if arabic else en)) for domain, weight, shows, en, ar in _PATTERNS)
+        names.append("s:" + stem(word))
+    edged = f"<{word[:20]}>"
+    names += ["c:" + edged[i : i + n] for n in (3, 4, 5) for i in range(len(edged) - n + 1)]
+    return tuple(map(bucket, names))

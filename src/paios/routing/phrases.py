@@ -6,8 +6,8 @@ Nothing here judges what the task is about; `features` does, on what is left.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
 
@@ -61,7 +61,7 @@ def prefix(text: str, known: Sequence[str]) -> Prefix:
 
 # --- own words and pasted material ---------------------------------------------------------------------------------
 
-_FENCE = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.M | re.S)
+_FENCE = re.compile(r"(?:^|(?<=[ :،,]))[ \t]*(```|~~~)[^\n]*\n.*?(?:^[ \t]*\1|\Z)", re.M | re.S)
 _INLINE = re.compile(r"`[^`\n]{1,300}`")
 _QUOTED = re.compile(r"\"[^\"]{1,2000}\"|“[^”]{1,2000}”|«[^»]{1,2000}»|(?:(?<=\s)|^)'[^'\n]{3,300}'(?=[\s.,?!]|$)", re.M)
 _QUOTED_LINE = re.compile(r"^[ \t]*(?:>|\|[ \t]).*$", re.M)
@@ -84,9 +84,13 @@ _CODE_LINE = re.compile(
     )""",
     re.X,
 )
+_GAP = re.compile(r"\n[ \t…]*(?:\n[ \t…]*)+\n")
 _LOG_LINE = re.compile(r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|(?:\[?(?:INFO|WARN|ERROR|DEBUG|FATAL)\b)|\w{3} +\d+ \d\d:\d\d:\d\d ")
-_SENTENCE = re.compile(r"(?<=[.!?؟])\s+|\n+")
-_INTRODUCES = re.compile(r"^([^\n]{3,300}?):[ \t]*(?:\n|(?=\S))")
+# A sentence, a line, or what a colon introduces at length.
+_SENTENCE = re.compile(r"(?<=[.!?؟。])[\"”»)]*\s+|\n+|(?<=[^\d\s]):[ \t]+(?=\S[^\n]{60})")
+_SHORT = 280  # characters: a shorter text is all instruction
+_LONG_LINE = 300
+_INTRODUCES = 0.3  # added to how much a line asks that ends in a colon
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,11 @@ class Parts:
     pasted: bool  # whether anything but own words was there
 
 
+def bare(text: str) -> Parts:
+    """*text* as a person's own words, all of it instruction."""
+    return Parts(own=text, instruction=text, code="", pasted=False)
+
+
 def parts(text: str) -> Parts:
     """*text* taken apart; of a long text only the head and the tail are looked at."""
     if len(text) > HEAD + TAIL:
@@ -109,16 +118,16 @@ def parts(text: str) -> Parts:
         code.append(match.group())
         return "\n" if "\n" in match.group() else " … "
 
-    bare = _INLINE.sub(keep, _FENCE.sub(keep, text))
-    bare = _without_mail(bare)
-    lines = bare.split("\n")
+    left = _INLINE.sub(keep, _FENCE.sub(keep, text))
+    left = _without_mail(left)
+    lines = left.split("\n")
     stripped = (line.strip()[:300] for line in lines)
     flags = [bool(_CODE_LINE.match(line) or _LOG_LINE.match(line)) for line in stripped]
     if sum(flags) >= 2 or (len(lines) > 1 and any(flags)):
         code += [line for line, is_code in zip(lines, flags, strict=True) if is_code]
         lines = ["" if is_code or line[:1] in (" ", "\t") else line for line, is_code in zip(lines, flags, strict=True)]
-    bare = _QUOTED.sub(" … ", _QUOTED_LINE.sub("", "\n".join(lines)))
-    own = bare.strip(" \n\t…")
+    left = _QUOTED.sub(" … ", _QUOTED_LINE.sub("", "\n".join(lines)))
+    own = _GAP.sub("\n\n", left).strip(" \n\t…")
     if len(own) < 3 and not code:
         own = text.strip()  # all of it is quoted: then that is what was said
     return Parts(own=own, instruction=_instruction(own), code="\n".join(code)[:4000], pasted=own != text.strip())
@@ -135,25 +144,44 @@ def _without_mail(text: str) -> str:
 
 
 def _instruction(own: str) -> str:
-    sentences = [s for s in _SENTENCE.split(own) if s.strip(" …\t")]
-    if len(own) < 280 and len(sentences) <= 4:
-        return _head_of(own)
-    first = _head_of(own) if ":" in own[:300] else ""
-    if first and len(first) < len(own) / 2:
-        asks_last = sentences[-1].rstrip().endswith(("?", "؟")) and len(sentences[-1]) < 300
-        return first + ("\n" + sentences[-1] if asks_last else "")
+    """The ends of a long text, where an instruction stands; `focused` tells them apart if it is told which end asks."""
+    sentences = sentences_of(own)
+    if len(own) < _SHORT and len(sentences) <= 4:
+        return own
     chosen = sentences[:2] + (sentences[-1:] if len(sentences) > 2 else [])
     return "\n".join(s[:400] for s in chosen)
 
 
-def _head_of(own: str) -> str:
-    """Of "Summarise this article: The council …" the part before the colon, if what follows is long enough to be material."""
-    match = _INTRODUCES.match(own)
-    if match is None:
-        return own
-    rest = own[match.end() :]
-    is_material = len(rest) > 60 and len(rest) > len(match[1]) and len(match[1].split()) >= 2
-    return match[1] + ":" if is_material else own
+def sentences_of(text: str) -> list[str]:
+    """*text* cut into sentences and lines; of "Summarise this: The council …" the two sides of the colon."""
+    return [s.strip() for s in _SENTENCE.split(text) if s.strip(" …\t-*_=\n")]
+
+
+def focused(parts: Parts, asks: Callable[[str], float]) -> Parts:
+    """
+    *parts* with the instruction of a long text found at its one end or its other, whichever asks more: a pasted mail asks
+    for things too, but of somebody else. *asks* tells how much a piece of text reads like a request to an assistant.
+    """
+    sentences = sentences_of(parts.own)
+    if len(parts.own) < _SHORT and len(sentences) <= 4:
+        return parts
+    ends = ends_of(parts.own)
+    if ends is None or ends[0] == ends[1]:
+        return parts
+    head, tail = ends
+    first, last = asks(head) + _INTRODUCES * head.endswith((":", "：")), asks(tail)
+    return replace(parts, instruction=head if first >= last else tail)
+
+
+def ends_of(text: str) -> tuple[str, str] | None:
+    """The first and the last line of *text*, of a long one its first or last sentence; None if there is nothing but rules."""
+    lines = [line.strip() for line in text.split("\n") if line.strip(" …\t-*_=")]
+    return (_end(lines[0], 0), _end(lines[-1], -1)) if lines else None
+
+
+def _end(line: str, which: int) -> str:
+    """*line*, or of a long one its first or last sentence."""
+    return line if len(line) <= _LONG_LINE else (sentences_of(line) or [line])[which][:400]
 
 
 # --- the brain they name -------------------------------------------------------------------------------------------

@@ -74,9 +74,11 @@ async def ask(request: Request, means: Means, door: Door) -> Terminal:
         BadInput: it names a brain that does not exist; nothing was stored.
         StoreError: the log cannot be written; the request was stopped.
     """
-    decision = means.decide(request)
+    decision = await to_thread.run_sync(means.decide, request)  # an unsure one may load the encoder
     story = _Story(request, means, door)
-    routed = Routed(decision.domain, decision.confidence, decision.candidates, decision.reasons)
+    routed = Routed(
+        *(decision.domain, decision.confidence, decision.candidates, decision.reasons), decision.abstained, decision.compound
+    )
     limit_s = request.timeout_s or means.limits.timeout_s
     try:
         await story.tell(_accepted(request), routed)

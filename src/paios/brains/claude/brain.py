@@ -25,7 +25,7 @@ import anyio
 
 from paios.base.clock import SystemClock
 from paios.base.errors import BrainError, BrainRefused, BrainUnavailable
-from paios.base.events import Bound, Spent
+from paios.base.events import Bound, Metered, Spent
 from paios.base.process import Owner
 from paios.base.types import Attachment, BrainStatus, Reply, Session, Turn, Window
 from paios.brains.brain import Emit, Gate
@@ -249,6 +249,7 @@ class _Ear:
         self.result: sdk.ResultMessage | None = None
         self._emit = emit
         self._windows = windows
+        self._metered = False  # the vendor told its windows
         self._session: Session | None = None
         self._model: str | None = turn.model
         self._speech = Speech(emit)
@@ -328,12 +329,15 @@ class _Ear:
             name = _WINDOWS.get(key, key)
             resets_at = datetime.fromtimestamp(told["resetsAt"], UTC) if told.get("resetsAt") else None
             self._windows[name] = Window(name, float(told.get("utilization") or 0) * 100, resets_at)
+            self._metered = True
 
     async def settle(self) -> None:
         """Closes the books of a turn however it ended."""
         if self.calls is not None:
             await self.calls.abandon()
         await self._tell(self.bill.of_heard(self._model, self._speech.usage))
+        if self._metered:
+            await self._emit(Metered(NAME, tuple(self._windows.values())))
 
     def reply(self) -> Reply:
         if self.result is None:

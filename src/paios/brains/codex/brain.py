@@ -74,7 +74,7 @@ class CodexBrain:
                 ) from error
         if talk.end.get("status") != "completed":
             trouble = talk.end.get("error") or {"message": f"the turn was {talk.end.get('status')}"}
-            raise facts.problem(trouble, self._meters.limits, datetime.now(UTC))
+            raise facts.problem(trouble, self._meters.last, datetime.now(UTC))
         return Reply(talk.last, talk.model, Session(NAME, talk.thread))
 
     async def status(self) -> BrainStatus:
@@ -147,8 +147,8 @@ class CodexBrain:
 
     async def _windows(self, server: AppServer) -> tuple[Window, ...]:
         with suppress(RpcError):  # needs a ChatGPT login: an API key or another provider has no such windows
-            self._meters.limits = (await server.request("account/rateLimits/read")).get("rateLimits") or {}
-        return facts.windows(self._meters.limits)
+            self._meters.tell((await server.request("account/rateLimits/read")).get("rateLimits") or {})
+        return self._meters.windows()
 
     # ---- a thread
 

@@ -19,6 +19,7 @@ from paios.observability import usage as tokens
 
 # ---- counters
 
+ACCOUNT = "codex"  # Codex's name for the limit of the whole account
 THREADS = 1_000  # a thread that is forgotten has its total worked out from its first count
 
 
@@ -65,7 +66,8 @@ class Meters:
     """The counters that outlive a turn: what each thread has used so far, of the newest thousand, and the quota."""
 
     totals: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    limits: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # limit → what was told of it
+    _told: str = ACCOUNT  # the limit told of last
 
     def total(self, thread: str, total: Mapping[str, Any]) -> None:
         self.totals.pop(thread, None)
@@ -73,21 +75,37 @@ class Meters:
         if len(self.totals) > THREADS:
             del self.totals[next(iter(self.totals))]
 
+    def tell(self, limits: Mapping[str, Any]) -> None:
+        """Takes a snapshot of one limit. What it leaves open stays as it was: answers without such headers bring empty ones."""
+        self._told = limits.get("limitId") or ACCOUNT
+        told = {key: value for key, value in limits.items() if value is not None}
+        self.limits[self._told] = {**self.limits.get(self._told, {}), **told}
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The limit told of last: after a refused request that is the one it met."""
+        return self.limits.get(self._told, {})
+
+    def windows(self) -> tuple[Window, ...]:
+        """The account's windows. Other limits are for single models, and say nothing of Codex as a whole."""
+        return windows(self.limits.get(ACCOUNT, {}))
+
 
 def windows(limits: Mapping[str, Any]) -> tuple[Window, ...]:
-    """The rate-limit windows of `account/rateLimits/read`: "5h", "weekly", else their length."""
+    """The windows in one of the protocol's rate-limit snapshots: "5h", "weekly", else their length."""
     found = []
     for raw in (limits.get("primary"), limits.get("secondary")):
         if raw:
-            resets = raw.get("resetsAt")
-            found.append(
-                Window(
-                    _window_name(raw.get("windowDurationMins")),
-                    float(raw.get("usedPercent", 0)),
-                    datetime.fromtimestamp(resets, UTC) if resets else None,
-                )
-            )
+            name = _window_name(raw.get("windowDurationMins"))
+            found.append(Window(name, float(raw.get("usedPercent", 0)), _moment(raw.get("resetsAt"))))
     return tuple(found)
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (OverflowError, ValueError, OSError):  # no year that could be meant: the provider counts otherwise
+        return None
 
 
 def _window_name(minutes: int | None) -> str:

@@ -16,7 +16,7 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from paios.base.errors import BrainRefused, BrainUnavailable
-from paios.base.events import Acted, Bound, Said, Spent, Thought
+from paios.base.events import Acted, Bound, Metered, Said, Spent, Thought
 from paios.base.types import Action, Session, Turn, Usage
 from paios.brains.brain import Emit, Gate
 from paios.brains.codex import facts, items
@@ -57,6 +57,7 @@ class Talk:
     _typing: list[str] = field(default_factory=list)  # commands that input was asked and allowed for
     _active: dict[str, str] = field(default_factory=dict)  # thread → its running turn; sub-agents have threads of their own
     _rollouts: dict[str, Path | None] = field(default_factory=dict)  # thread → its transcript
+    _metered: bool = False  # the vendor told its windows
     _vetoed: Action | None = None  # what Codex had begun unasked and the gate did not allow
 
     async def run(self, text: str) -> None:
@@ -92,6 +93,7 @@ class Talk:
                     await self._break_off(ear)
                 with anyio.move_on_after(1, shield=True):
                     await self._spend()
+                    await self._meter()
         finally:
             self.server.mute(self.thread)
             ear.close()
@@ -304,7 +306,9 @@ class Talk:
             case "model/rerouted":
                 self.spending[params["threadId"]].model = params.get("toModel")
             case "account/rateLimits/updated":
-                self.meters.limits = params.get("rateLimits") or self.meters.limits
+                told = params.get("rateLimits") or {}
+                self.meters.tell(told)
+                self._metered = self._metered or bool(facts.windows(told))
 
     async def _spend(self) -> None:
         for spending in self.spending.values():
@@ -314,6 +318,10 @@ class Talk:
                 if self.has_price:
                     cost = await anyio.to_thread.run_sync(partial(price, spending.model, used, provider="openai"))
                 await self.emit(Spent(NAME, spending.model, used, cost, "unknown" if cost is None else "priced"))
+
+    async def _meter(self) -> None:
+        if self._metered and (windows := self.meters.windows()):
+            await self.emit(Metered(NAME, windows))
 
 
 def opening(error: RpcError) -> BrainRefused | BrainUnavailable:

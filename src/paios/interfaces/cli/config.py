@@ -94,7 +94,8 @@ def show(door: Door, key: str | None, as_json: bool) -> None:
         click.echo(json.dumps(table, ensure_ascii=False, indent=2))
         return
     for name, value, source in rows:
-        click.echo(f"{name} = {_plain(value)}  ({source})")
+        nothing = "the brain's own default" if name.startswith("models.") else "none"
+        click.echo(f"{name} = {nothing if value is None else _plain(value)}  ({source})")
 
 
 @config.command("set")
@@ -187,13 +188,8 @@ def _settings_rows(door: Door) -> Iterator[Row]:
     path = door.home / files.SETTINGS
     settings = files.load_settings(door.home)
     given = files.parse_toml(files.read(path) or "", path, remedy="")
-    for key, default, _ in catalogue():
-        value = _at(settings, key)
-        if isinstance(default, dict) and isinstance(value, dict):
-            for name, entry in value.items():
-                yield f"{key}.{name}", entry, _source(given, f"{key}.{name}")
-        else:
-            yield key, value, _source(given, key)
+    for key, _, _ in catalogue():
+        yield key, _at(settings, key), _source(given, key)
 
 
 def _at(settings: Settings, key: str) -> object:
@@ -210,9 +206,11 @@ def _source(given: object, key: str) -> str:
 
 
 def _model_rows(models: Models) -> Iterator[Row]:
-    defaults = Models.default().tiers
+    default = Models.default()
+    for domain, brains in models.routes.items():
+        yield f"routes.{domain}", brains, "default" if brains == default.routes[domain] else MODELS
     for (brain, tier), model in models.tiers.items():
-        yield f"models.{brain}.{tier}", model, "default" if model == defaults[brain, tier] else MODELS
+        yield f"models.{brain}.{tier}", model, "default" if model == default.tiers[brain, tier] else MODELS
     for endpoint in models.endpoints:
         yield f"endpoints.{endpoint.name}", _endpoint(endpoint), endpoint.source
 
@@ -246,6 +244,4 @@ def _plain(value: object) -> str:
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_plain(inner) for inner in value) + "]"
-    if value is None:
-        return "the brain's own default"
     return value if isinstance(value, str) and value and value.isprintable() else json.dumps(value, ensure_ascii=False)

@@ -18,6 +18,7 @@ COMMANDS = {
     "ask": ("ask", "do a task (the word may be left out)"),
     "history": ("history", "the latest requests of this folder"),
     "trace": ("trace", "what happened in one request, with times and costs"),
+    "route": ("route", "who would do it, and why; measure and teach that"),
     "usage": ("usage", "tokens and money by brain, model and day"),
     "brains": ("brains", "who can think: version, login, quota, last error"),
     "doctor": ("doctor", "check that everything works, and how to mend it"),

@@ -17,6 +17,8 @@ from paios.base.events import (
     Event,
     Failed,
     Judged,
+    Metered,
+    Rated,
     Recalled,
     Recorded,
     Routed,
@@ -143,6 +145,14 @@ def _describe_rest(event: Event) -> Iterator[str]:
             yield f"spent {tokens} on {event.model or event.brain}: {cost}"
         case SteppedAside():
             yield f"stepped aside ({event.reason}): {_short(event.message)}"
+        case Metered():
+            yield f"{event.brain} told: {', '.join(f'{w.name} {w.used_percent:.0f} % used' for w in event.windows)}"
+        case _:
+            yield from _describe_end(event)
+
+
+def _describe_end(event: Event) -> Iterator[str]:
+    match event:
         case Answered():
             yield f"answered by {event.brain} in {event.took_ms:,} ms: {_short(event.text)}"
         case Failed():
@@ -152,5 +162,7 @@ def _describe_rest(event: Event) -> Iterator[str]:
         case Cancelled():
             yield f"stopped by {'you' if event.by == 'you' else 'the door closing'}"
             yield from ([f"had said: {_short(event.said)}"] if event.said else [])
+        case Rated():
+            yield f"you said: {'it is' if event.is_so else 'it is not'} {event.domain}"
         case _:
             yield json.dumps(str(event))

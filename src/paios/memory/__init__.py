@@ -1,0 +1,4 @@
+"""What the house knows: for now, vectors of what a text means.
+
+Never decides and never calls a brain. Read `embed.py` first.
+"""
