@@ -122,9 +122,10 @@ def _page(
 ) -> Iterator[str]:
     yield "# How well the router decides\n\nWritten by `make routing`; do not edit.\n"
     yield (
-        f"{len(test)} ordinary requests and {len(pasted)} with pasted material, written by authors who did not see the training"
-        " prompts, and never used for training or tuning. Calibration error: the expected calibration error over ten bins, of"
-        " the ordinary requests; 0 means that of decisions made with confidence 0.8 eight in ten are right.\n"
+        f"{len(test)} ordinary requests and {len(pasted)} with pasted material, kept apart: none was learned from, and no"
+        " number was chosen by them (who wrote them: `training/README.md`). Calibration error: the expected"
+        " calibration error over ten bins, of the ordinary requests; 0 means that of decisions made with confidence 0.8 eight"
+        " in ten are right.\n"
     )
     yield "| router | English | Arabic | pasted, English | pasted, Arabic | calibration error |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"

@@ -14,7 +14,7 @@ from typing import cast
 from paios.base.text import normalise
 from paios.base.types import DOMAINS, TIERS, Domain, Tier
 
-HEAD = TAIL = 4_000  # characters looked at: an instruction stands first or last, whatever was pasted between
+HEAD = TAIL = 2_000  # characters looked at: an instruction stands first or last, whatever was pasted between
 
 _BLANK = "[\\s\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*"
 _PREFIX = re.compile(_BLANK + r"@([A-Za-z]{2,20})(?=[\s:,،]|$)[:,،]?[ \t]*\n?")
