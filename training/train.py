@@ -116,9 +116,9 @@ def joiners(
             two.append(int(is_two))
     fit = LogisticRegression(C=1.0, max_iter=1000).fit(np.array(signs), two)
     scores = np.array(signs) @ fit.coef_[0] + fit.intercept_[0]
-    # Of single prompts one and a half in a hundred may be taken for two.
+    # Of single prompts fewer than two in a hundred may be taken for two.
     alone = sorted((s for s, is_two in zip(scores, two, strict=True) if not is_two), reverse=True)
-    least = float(alone[min(len(alone) - 1, int(0.012 * (len(single) + 60)))])
+    least = float(alone[min(len(alone) - 1, int(0.016 * (len(single) + 60)))])
     found = sum(1 for s, is_two in zip(scores, two, strict=True) if is_two and s > least)
     print(f"compound: {len(single)} single, {len(signs)} cuts, least {least:.2f}, {found} cuts of {sum(two)} kept")
     return [round(float(fit.intercept_[0]) - least, 4), *(round(float(w), 4) for w in fit.coef_[0])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from anyio import to_thread
 
 from paios.base.clock import Clock, SystemClock
 from paios.base.db import Database
+from paios.base.errors import StoreError
 from paios.base.home import make
 from paios.base.process import Owner, reap
 from paios.base.types import BrainStatus
@@ -31,9 +33,12 @@ from paios.memory.embed import SentenceEncoder, is_installed
 from paios.observability import store
 from paios.observability.events import EventLog
 from paios.routing import policy
+from paios.routing.model import Model, shipped
 from paios.work import learning
 from paios.work.ask import Means
 from paios.work.route import Router
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ async def open_house(
         brains = make_brains(settings, models, env, owner)
         encoder = SentenceEncoder() if is_installed() else None
         at_home = {*policy.AT_HOME, *(("gateway",) if _is_local(_endpoints(models, env)) else ())}
-        router = Router(settings, models, brains, KNOWN, at_home, db, clock, learning.load(home), encoder)
+        router = Router(settings, models, brains, KNOWN, at_home, db, clock, _classifier(home), encoder)
         yield House(Means(log, brains, router.decide, settings.limits, clock), db, settings, models, router, tuple(interrupted))
     finally:
         with anyio.CancelScope(shield=True):
@@ -131,6 +136,15 @@ def _endpoints(models: Models, env: Mapping[str, str]) -> tuple[Endpoint, ...]:
 
 
 KNOWN = ("claude", "codex", "gateway", "local", "librarian", "echo")
+
+
+def _classifier(home: Path) -> Model:
+    """The router's model as corrections changed it; the shipped one if that change cannot be read, which `ai doctor` tells."""
+    try:
+        return learning.load(home)
+    except StoreError as error:
+        log.warning("%s; %s", error.message, error.remedy)
+        return shipped()
 
 
 def _is_local(endpoints: Collection[Endpoint]) -> bool:

@@ -200,6 +200,25 @@ def test_without_the_vectors_extra_the_first_stage_decides(ai: Ai) -> None:
     assert [row["confidence"] for row in without] == [row["confidence"] for row in alone]
     assert without[0]["confidence"] != with_both[0]["confidence"]
     assert ai.json("@echo hello").end["text"] == "hello"
+    found = routing(ai)
+    assert found["status"] == "warning"
+    assert "paios[vectors]" in found["remediation"]
+
+
+def test_the_doctor_decides_about_a_request_with_both_stages(ai: Ai) -> None:
+    found = routing(ai)
+    assert (found["status"], found["remediation"]) == ("ok", "")
+    assert "words and meaning" in found["summary"]
+    folder = Path(ai.env["PAIOS_HOME"]) / "data" / "routing"
+    folder.mkdir(parents=True)
+    (folder / "current").write_text("no number")
+    assert routing(ai)["status"] == "problem"
+    assert ai.json("@echo hello").end["text"] == "hello"
+
+
+def routing(ai: Ai) -> dict[str, str]:
+    found: dict[str, str] = {finding["id"]: finding for finding in json.loads(ai("doctor", "--json").out)}["routing"]
+    return found
 
 
 def ai_python(ai: Ai, code: str) -> str:
@@ -354,7 +373,10 @@ def test_weights_that_cannot_be_read_are_told_with_the_way_out(ai: Ai) -> None:
     folder = Path(ai.env["PAIOS_HOME"]) / "data" / "routing"
     folder.mkdir(parents=True)
     (folder / "current").write_text("3\n")
-    run = ai("route", "hello")
+    run = ai("route", "write me a poem about the sea")
+    assert run.code == 0
+    assert run.out.startswith("creative (")  # the shipped weights decide
+    run = ai("route", "weights", "list")
     assert (run.code, run.out) == (7, "")
     assert "0003.json cannot be read" in run.err
     assert f"delete {folder / 'current'}" in run.err

@@ -20,11 +20,14 @@ def is_installed() -> bool:
 
 
 class SentenceEncoder:
-    """The encoder; loaded on first use, then warm. Not to be forked after use."""
+    """
+    The encoder; loaded on first use, then warm. Not to be forked after use. A second thread doubles the CPU and, on a busy
+    machine, takes longer.
+    """
 
     dimensions = 512
 
-    def __init__(self, threads: int = 2) -> None:
+    def __init__(self, threads: int = 1) -> None:
         self._threads = threads
         self._model: Any = None
 

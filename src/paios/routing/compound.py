@@ -34,7 +34,7 @@ _JOIN = re.compile(
 )
 _PRONOUN = re.compile(r"ي?ل?(?:ه|ها|هم|ي|نا|ني)$")  # «احسبلي» opens as «احسب» does
 _END = re.compile(r"[.;!?؟؛]\s|\n")
-# "My script is slow, how do I mend it?": general only because the second piece does not name what it is about.
+# "My script is slow, how do I mend it?": the second piece does not name what it is about, so its domain says little.
 _REFERS = re.compile(r"\b(?:it|its|this|that|them|they|these|those)\b|\b(?:كيف|ليش|ليه|لماذا|شو|ماذا|هل)\s+\w{3,}(?:ه|ها|هم)\b")
 
 
@@ -95,6 +95,9 @@ def _cut(kind: str, left: str, right: str, whole: dict[Domain, float], model: Mo
         math.log(len(words(left))),
         math.log(1 + len(words(right))),
         float("?" in left[-1:] or "؟" in left[-1:]),
+        model.asks(left),
+        model.asks(right),
+        float(_REFERS.search(right) is not None),
         *(float(kind == k) for k in _KINDS),
     )
     return Cut((one, two), signs)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from paios.base.text import STOP_WORDS
 from paios.base.types import DOMAINS, Domain
 from paios.routing import phrases
 from paios.routing.features import BUCKETS, Features, features, of_word
@@ -156,6 +157,8 @@ class Model:
         # The weights of a row sum to nothing: one alone tells how far the row leans.
         weight = {}
         for word in seen.words:
+            if word in STOP_WORDS:
+                continue  # "in" may tell the model something, and tells a person nothing
             row, n = self._word(word)
             weight[f"“{word}”"] = (row >> shift & mask) - _ZERO * n
         for bucket, shows in seen.named:

@@ -138,9 +138,11 @@ def _without_mail(text: str) -> str:
     header = _MAIL.search(text)
     if header is None:
         return text
-    before, after = text[: header.start()], text[header.start() :].rstrip()
+    before, after = text[: header.start()].rstrip(), text[header.start() :].rstrip()
     last = after.rpartition("\n\n")[2]
-    return before if before.strip() or last == after else last
+    if last == after or (before and len(text) < _SHORT):
+        return before or after  # a short mail's last paragraph is its text
+    return f"{before}\n\n{last}" if before else last
 
 
 def _instruction(own: str) -> str:
