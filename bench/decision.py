@@ -87,7 +87,7 @@ def _second() -> list[Table]:
     for name, text in _texts().items():
         cpu_s, wall_s = _cpu(partial(once, text)), _wall(partial(once, text))
         rows.append((name, ms(cpu_s), ms(wall_s)))
-    note = "By words and by meaning. The encoder computes in two threads: its CPU time may be more than its wall time."
+    note = "By words and by meaning."
     return [Table("The second stage, warm", ("request", "CPU", "wall"), [("loading it, once", *loading), *rows], note)]
 
 
