@@ -41,8 +41,11 @@ def _error(refusal: Refusal) -> Json:
 
 
 def _tools(body: Json) -> list[Tool]:
+    items = body.get("input") or ()
+    # Codex's small model (0.163) is told of its tools in the conversation, not beside it.
+    told = [tool for item in items if isinstance(item, dict) for tool in item.get("tools") or ()]
     found: list[Tool] = []
-    for tool in body.get("tools") or ():
+    for tool in [*(body.get("tools") or ()), *told]:
         if tool.get("type") == "namespace":
             found += [Tool(t["name"], tool["name"], t.get("type") == "custom") for t in tool.get("tools", ())]
         else:
