@@ -134,7 +134,7 @@ class CodexBrain:
             # Profiles that are ours go with each thread; everything else is the user's own configuration.
             command = [program, "app-server", *fence.START]
             try:
-                server = await AppServer.start(command, child_env(self._env, self._owner.id), self._owner.id, timeout_s=START_S)
+                server = await self._begin(command)
             except (OSError, ServerGone, RpcError, TimeoutError) as error:
                 why = f"{program} does not start: {error or type(error).__name__}"
             else:
@@ -144,6 +144,18 @@ class CodexBrain:
                 why = f"{program} is version {server.version}, older than {OLDEST[0]}.{OLDEST[1]}"
                 await server.stop()
         raise BrainUnavailable(NAME, why, reason="missing" if not self._programs() else "broken", remedy="update Codex")
+
+    async def _begin(self, command: list[str]) -> AppServer:
+        """A server by *command*. Two that begin at once on a new home collide over its database (0.163): one tries again."""
+        env = child_env(self._env, self._owner.id)
+        for wait_s in (0.3, 1.0):
+            try:
+                return await AppServer.start(command, env, self._owner.id, timeout_s=START_S)
+            except ServerGone as error:
+                if "state runtime" not in str(error):
+                    raise
+                await anyio.sleep(wait_s)
+        return await AppServer.start(command, env, self._owner.id, timeout_s=START_S)
 
     async def _windows(self, server: AppServer) -> tuple[Window, ...]:
         with suppress(RpcError):  # needs a ChatGPT login: an API key or another provider has no such windows
